@@ -1,0 +1,77 @@
+"""What a function may be given: numbers of a known kind and shape, or an error that says so."""
+
+import operator
+
+import numpy as np
+
+
+def as_numbers(name: str, x: object) -> np.ndarray:
+    """Return `x` as an array of float or complex numbers, integers made float64.
+
+    Raises
+    ------
+    ValueError
+        If `x` is ragged or holds something else than numbers; the message names it `name`.
+    """
+    try:
+        x = np.asarray(x)
+    except ValueError as ragged:
+        raise ValueError(f"{name}: rows of different lengths, want an array of numbers") from ragged
+    if x.dtype.kind in "fc":
+        return x
+    if x.dtype.kind in "biu":
+        return x.astype(np.float64)
+    raise ValueError(f"{name}: got dtype {x.dtype}, want float, complex or integer numbers")
+
+
+def check_shape(
+    name: str, x: np.ndarray, batch: tuple[int, ...] | None = None, **axes: int | None
+) -> None:
+    """Hold the shape of `x` to `batch` followed by the named `axes`, in their order.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls `x`.
+    x : ndarray
+        The array to look at.
+    batch : tuple of int, optional
+        The batch axes; None allows any number of them, of any length.
+    **axes : int or None
+        The length each of the last axes must have; None allows any but zero.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one: `name`, the shape it had and the shape it wants.
+    """
+    split = x.ndim - len(axes)
+    fits = split >= 0 and all(
+        length > 0 if want is None else length == want
+        for length, want in zip(x.shape[split:], axes.values(), strict=True)
+    )
+    if not fits or batch not in (None, x.shape[:split]):
+        head = ["…"] if batch is None else [str(length) for length in batch]
+        sizes = [axis if want is None else str(want) for axis, want in axes.items()]
+        letters = ["…"] * (batch != ()) + list(axes)
+        raise ValueError(
+            f"{name}: got shape {x.shape}, want ({', '.join(head + sizes)}), "
+            f"which is ({', '.join(letters)}); only a batch axis may be empty"
+        )
+
+
+def check_iterations(iterations: object) -> int:
+    """Return the number of routing iterations, an integer of at least 1, or raise ValueError."""
+    try:
+        count = operator.index(iterations)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"iterations: got {iterations!r}, want an integer of at least 1")
+    return count
+
+
+def check_rule(rule: object) -> None:
+    """Raise ValueError unless `rule` is "unrolled" or "frozen"."""
+    if rule not in ("unrolled", "frozen"):
+        raise ValueError(f'rule: got {rule!r}, want "unrolled" or "frozen"')
