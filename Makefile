@@ -1,38 +1,46 @@
-# make lab    read and run the notebooks      make test   every test
+# make lab    read and run the notebooks      make test       every test
 # make quick  the library's tests alone       make notebooks  execute them into their committed state
+#                                             make oldest     the quick tests on the oldest versions promised
 PYTHON   ?= python3
 VENV     ?= .venv
 LAB_ARGS ?=
 BIN      := $(VENV)/bin
 
 .PHONY: lab test quick notebooks oldest
-.DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.installed
-	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyterlab $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/test.installed
-	$(BIN)/python -m pytest -m "not notebook and not browser"
+	$(BIN)/python -m pytest -m "not notebook and not browser and not style"
 
 notebooks: $(VENV)/test.installed
 	$(BIN)/python tests/notebook_state.py
 
-oldest: $(VENV)-oldest/installed
-	$(VENV)-oldest/bin/python -m pytest -m "not notebook and not browser and not style"
+oldest:
+	$(check_python)
+	pins=$$($(PYTHON) tests/oldest.py) && $(MAKE) quick VENV=.venv-oldest PINS="$$pins"
 
-# A stamp is younger than pyproject.toml exactly when what it stands for is installed.
-$(VENV)/%.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
-	touch $@
+# The stamp is touched last, so it is newer than pyproject.toml only when everything is installed.
+# An environment without a working pip was cut short while it was made, and is made again.
+$(VENV)/%.installed: pyproject.toml
+	$(check_python)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --editable ".[$*]" $(PINS)
+	@touch $@
 
-$(VENV)-oldest/installed: pyproject.toml tests/oldest.py | $(VENV)-oldest/bin/python
-	$(VENV)-oldest/bin/python tests/oldest.py > $(VENV)-oldest/constraints.txt
-	$(VENV)-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint $(VENV)-oldest/constraints.txt
-	touch $@
-
-$(VENV)/bin/python $(VENV)-oldest/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("capsedu needs Python 3.11 or newer, and $(PYTHON) is %d.%d: try `make PYTHON=python3.12`" % v[:2])'
-	$(PYTHON) -m venv $(@:/bin/python=)
+define CHECK_PYTHON
+import sys
+version = "%d.%d" % sys.version_info[:2]
+if sys.version_info < (3, 11):
+    sys.exit("capsedu needs Python 3.11 or newer, and $(PYTHON) is %s: try make PYTHON=python3.12" % version)
+try:
+    import ensurepip
+except ImportError:
+    sys.exit("$(PYTHON) can make no environment; on Debian or Ubuntu: apt install python%s-venv" % version)
+endef
+export CHECK_PYTHON
+check_python = @$(PYTHON) -c "$$CHECK_PYTHON"

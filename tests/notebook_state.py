@@ -1,0 +1,111 @@
+"""Bring the notebooks into the state in which they are committed: `make notebooks`.
+
+Each is executed from a clean kernel that reaches no network, and stripped of whatever would differ
+from run to run or break the page of a code-hosting site: widgets (a still picture stands in the
+same output), progress bars, timings, versions, random cell ids.
+"""
+
+import difflib
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
+
+
+def paths() -> list[Path]:
+    """Every notebook of the series, in reading order."""
+    return sorted(p for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run the notebook in a new kernel, without a network, and return it in its committed state."""
+    notebook = nbformat.read(path, as_version=4)
+    # Whatever asks for a host outside meets a proxy that nobody answers.
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3")
+    client.execute(cwd=str(path.parent), env={**os.environ, **nowhere})
+    return committed_state(notebook, path.stem)
+
+
+def committed_state(notebook: nbformat.NotebookNode, stem: str) -> nbformat.NotebookNode:
+    """Return `notebook` with nothing in it that a run changes without changing what is shown."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    number = stem.split("_")[0]
+    for position, cell in enumerate(notebook.cells):
+        cell.id = f"{number}-{position:03d}"
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [_still(output) for output in cell.outputs if _stays(output)]
+    return notebook
+
+
+def _stays(output: nbformat.NotebookNode) -> bool:
+    """Whether an output belongs to the page: all but the trace of a progress bar."""
+    return not (output.output_type == "stream" and output.name == "stderr" and "\r" in output.text)
+
+
+def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    output.get("data", {}).pop(WIDGET, None)
+    return output
+
+
+def shown(output: nbformat.NotebookNode) -> str:
+    """Return what a reader sees of an output, as text: a picture by its alt text."""
+    if output.output_type == "stream":
+        return output.text
+    if output.output_type == "error":
+        return f"{output.ename}: {output.evalue}"
+    if "image/png" in output.data:
+        return f"picture: {output.metadata.get('image/png', {}).get('alt', '(no alt text)')}"
+    if "text/latex" in output.data:
+        return output.data["text/latex"]
+    return output.data.get("text/html", output.data.get("text/plain", ""))
+
+
+def differences(committed: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> list[str]:
+    """Say where the outputs of two runs differ: text exactly, numbers beyond 4 digits."""
+    found = []
+    for before, after in zip(committed.cells, executed.cells, strict=True):
+        if before.cell_type != "code":
+            continue
+        old, new = ("\n".join(map(shown, cell.outputs)) for cell in (before, after))
+        if not _same(old, new):
+            diff = difflib.unified_diff(old.splitlines(), new.splitlines(), "committed", "executed",
+                                        lineterm="", n=0)  # fmt: skip
+            found.append(f"cell {before.id}:\n" + "\n".join(diff))
+    return found
+
+
+def _same(old: str, new: str) -> bool:
+    numbers = [[float(n.replace("−", "-")) for n in NUMBER.findall(text)] for text in (old, new)]
+    return NUMBER.sub("#", old) == NUMBER.sub("#", new) and all(
+        abs(a - b) <= 1e-4 * abs(a) for a, b in zip(*numbers, strict=True)
+    )
+
+
+def main() -> None:
+    """Execute the notebooks named on the command line, or all, and write them back."""
+    from tqdm import tqdm
+
+    from capsedu.figures.gradients import same_output_two_tangents
+
+    chosen = [Path(name) for name in sys.argv[1:]] or paths()
+    for path in tqdm(chosen, unit="notebook"):
+        nbformat.write(execute(path), path)
+    same_output_two_tangents().save(NOTEBOOKS / "same_output_two_tangents.png")
+
+
+if __name__ == "__main__":
+    main()
