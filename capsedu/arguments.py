@@ -1,5 +1,6 @@
 """What a function may be given: numbers of a known kind and shape, or an error that says so."""
 
+import math
 import operator
 
 import numpy as np
@@ -58,6 +59,20 @@ def check_shape(
             f"{name}: got shape {x.shape}, want ({', '.join(head + sizes)}), "
             f"which is ({', '.join(letters)}); only a batch axis may be empty"
         )
+
+
+def as_number(name: str, x: object) -> float:
+    """Return `x` as a finite float, or raise ValueError.
+
+    A plain float, so that it takes the precision of the array it meets.
+    """
+    try:
+        number = float(x)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(x, str) or not math.isfinite(number):
+        raise ValueError(f"{name}: got {x!r}, want a finite number")
+    return number
 
 
 def check_iterations(iterations: object) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from capsedu.arguments import check_rule, check_shape
 from capsedu.predictions import check_layer, predict, predict_vjp
-from capsedu.routing import Routing, route, route_vjp
+from capsedu.routing import Routing, check_routing, route, route_vjp
 
 
 def capsule_layer(W: np.ndarray, u: np.ndarray, iterations: int = 3) -> Routing:
@@ -64,7 +64,7 @@ def capsule_layer_vjp(
     Raises
     ------
     ValueError
-        If a shape does not fit, or `rule` is unknown.
+        If a shape does not fit, `rule` is unknown, or `routing` is no Routing.
 
     Notes
     -----
@@ -72,6 +72,7 @@ def capsule_layer_vjp(
     """
     W, u = check_layer(W, u)
     I, J, m, _ = W.shape
+    check_routing(routing)
     check_shape("routing.c", routing.c, batch=u.shape[:-2], I=I, J=J)
     check_shape("routing.s", routing.s, batch=u.shape[:-2], J=J, m=m)
     dz = route_vjp(Routing(routing.steps, predict(W, u)), dv, rule)

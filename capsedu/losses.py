@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from capsedu.arguments import as_numbers, check_shape
+from capsedu.arguments import as_number, as_numbers, check_shape
 from capsedu.squashing import length_and_direction
 
 
@@ -16,7 +16,12 @@ def _target(v: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     check_shape("v", v, J=None, m=None)
     J = v.shape[-2]
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as ragged:
+        raise ValueError(
+            f"labels: rows of different lengths, want shape {v.shape[:-2]}"
+        ) from ragged
     if labels.dtype.kind not in "iu" and labels.size:
         raise ValueError(f"labels: got dtype {labels.dtype}, want integers from 0 to {J - 1}")
     if labels.shape != v.shape[:-2]:
@@ -59,7 +64,7 @@ def margin_loss(
     Raises
     ------
     ValueError
-        If a shape does not fit, or a label is no integer in 0 … J−1.
+        If a shape does not fit, a label is no integer in 0 … J−1, or a margin no finite number.
 
     Notes
     -----
@@ -67,6 +72,8 @@ def margin_loss(
     """
     v = as_numbers("v", v)
     T = _target(v, labels)
+    m_plus, m_minus = as_number("m_plus", m_plus), as_number("m_minus", m_minus)
+    down_weight = as_number("down_weight", down_weight)
     length = length_and_direction(v)[0][..., 0]
     L = np.where(T, _hinge(m_plus - length) ** 2, down_weight * _hinge(length - m_minus) ** 2)
     return L.sum() / v.dtype.type(max(1, np.asarray(labels).size))
@@ -98,7 +105,7 @@ def margin_loss_vjp(
     Raises
     ------
     ValueError
-        If a shape does not fit, or a label is no integer in 0 … J−1.
+        If a shape does not fit, a label is no integer in 0 … J−1, or a margin no finite number.
 
     Notes
     -----
@@ -106,6 +113,8 @@ def margin_loss_vjp(
     """
     v = as_numbers("v", v)
     T = _target(v, labels)
+    m_plus, m_minus = as_number("m_plus", m_plus), as_number("m_minus", m_minus)
+    down_weight = as_number("down_weight", down_weight)
     length, direction, _ = length_and_direction(v)
     length = length[..., 0]
     dL = np.where(T, -2 * _hinge(m_plus - length), 2 * down_weight * _hinge(length - m_minus))

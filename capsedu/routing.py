@@ -113,6 +113,14 @@ class Routing:
         return self.steps[-1].v
 
 
+def check_routing(routing: object) -> None:
+    """Raise ValueError unless `routing` is a Routing."""
+    if not isinstance(routing, Routing):
+        raise ValueError(
+            f"routing: got {type(routing).__name__}, want the Routing of the forward pass"
+        )
+
+
 def route(z: np.ndarray, iterations: int = 3) -> Routing:
     """b = 0;  r times: c = softmax(b), s_j = Σ_i c_ij z_ij, v_j = squash(s_j), b_ij += z_ij·v_j.
 
@@ -185,12 +193,13 @@ def route_vjp(routing: Routing, dv: np.ndarray, rule: str = "unrolled") -> np.nd
     Raises
     ------
     ValueError
-        If `dv` does not fit, `rule` is unknown, or `routing` holds no z.
+        If `dv` does not fit, `rule` is unknown, or `routing` is no Routing or holds no z.
 
     Notes
     -----
     Equations `frozen-vjp` (notebook 04) and `unrolled-vjp` (notebook 06).
     """
+    check_routing(routing)
     z = routing.z
     if z is None:
         raise ValueError(

@@ -105,7 +105,7 @@ def loop_layer(W, u, iterations):
 
 
 def autograd_layer(W, u, iterations, detached=""):
-    """v of the layer in autograd's NumPy; `detached` names what the agreement z·v takes as constant.
+    """v of the layer in autograd's NumPy; `detached`: what the agreement z·v takes as constant.
 
     "" is the unrolled gradient, "zv" the frozen one (nothing reaches the couplings), and "z" or
     "v" alone the half-detached ones that are found in published code.

@@ -249,9 +249,9 @@ def test_frozen_dv_dW_is_coupling_times_jacobian_times_input(iterations):
 
 @pytest.mark.parametrize("iterations", [2, 3, 10])
 def test_unrolled_cross_terms_are_not_zero(iterations):
-    W, u, _ = layer(4, 3, 2, 3)
+    W, u, _ = layer(4, 3, 2, 3, scale=0.3)
     got = dv_dW(W, u, iterations, "unrolled")
     for k in range(3):
         for j in range(3):
-            assert abs(got[k, :, :, j]).max() > 1e-4
+            assert abs(got[k, :, :, j]).max() > 1e-3
     assert not dv_dW(W, u, 1, "unrolled")[0, :, :, 1].any()  # without routing there are none

@@ -17,16 +17,15 @@ SQUASH_SPACINGS = 1e-15 / np.finfo(np.float64).eps
 VJP_SPACINGS = 2e-15 / np.finfo(np.float64).eps
 
 NEAR_ONE = [1 - 1e-16, 1.0, 1 + 3e-16, 1 - 1e-7, 1 + 1e-7, 0.999, 1.001]
-ORDINARY = [1e-3, 0.1, 1 / 3, 3**-0.5, 0.9, 1.5, 2.0, 10.0, 1e3]
+ORDINARY = [*NEAR_ONE, 1e-3, 0.1, 1 / 3, 3**-0.5, 0.9, 1.5, 2.0, 10.0, 1e3]
+# To the limits of the type, and where squares or cubes of a length leave it.
+SHORT = [0.0, 5e-324, 1e-310, 1e-300, 1e-162, 1e-154, 1e-100, 1e-17, 1e-8]
+LONG = [1e8, 1e17, 1e100, 1e107, 1e154, 1e160, 1e200, 1e300]
+SHORT32 = [0.0, 1e-45, 1e-40, 1e-38, 1e-23, 1e-19, 1e-10, 1e-5]
+LONG32 = [1e5, 1e10, 1e13, 1e19, 1e23, 1e30, 1e38, 3.4e38]
 LENGTHS = {
-    np.float64: [0.0, 5e-324, 1e-310, 1e-300, 1e-162, 1e-154, 1e-100, 1e-17, 1e-8]
-    + [1e8, 1e17, 1e100, 1e107, 1e154, 1e160, 1e200, 1e300]
-    + ORDINARY
-    + NEAR_ONE,
-    np.float32: [0.0, 1e-45, 1e-40, 1e-38, 1e-23, 1e-19, 1e-10, 1e-5]
-    + [1e5, 1e10, 1e19, 1e23, 1e30, 1e38, 3.4e38]
-    + ORDINARY
-    + NEAR_ONE,
+    np.float64: [*SHORT, *ORDINARY, *LONG],
+    np.float32: [*SHORT32, *ORDINARY, *LONG32],
 }
 PRECISIONS = [np.float64, np.float32]
 DIMENSIONS = [1, 2, 3, 8, 16]
@@ -125,7 +124,7 @@ def test_three_four_by_hand():
     along, across = np.array([3, 4]) / 5, np.array([-4, 3]) / 5
     np.testing.assert_allclose(squash_vjp(s, along), 10 / 676 * along, rtol=1e-14)
     np.testing.assert_allclose(squash_vjp(s, across), 5 / 26 * across, rtol=1e-14)
-    assert (5 / 26) / (10 / 676) == pytest.approx(13)
+    assert pytest.approx(13) == (5 / 26) / (10 / 676)
 
 
 @pytest.mark.parametrize("m", [1, 2, 16])
