@@ -1,0 +1,193 @@
+"""A derivation whose steps are checked: each is proved, confirmed to 30 digits, or refuted."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+POINTS = 8
+DIGITS = 30
+ROUNDING = sp.Float(10, DIGITS) ** (5 - DIGITS)
+LARGEST_PROOF = 400  # operations: what is longer, SymPy would simplify for minutes
+
+
+class Refuted(ValueError):
+    """A step that is false: the message holds a counterexample and the values on both sides."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One form of the right-hand side, why it equals the one before, and how that was seen."""
+
+    form: sp.Basic
+    reason: str
+    status: str
+
+
+@dataclass
+class Derivation:
+    """left = form₀ = form₁ = …, each sign of equality checked when it is written.
+
+    Attributes
+    ----------
+    left : Expr
+        What is derived, shown on the left; it is not looked into.
+    start : Expr or Matrix
+        The first form of the right-hand side. Derivatives and sums may stand in it unevaluated.
+    steps : list of Step
+        What followed, each with a status: "proved" (SymPy shows that the difference is zero) or
+        "confirmed" (both sides agree at random points to 30 digits, where SymPy can't decide).
+
+    Examples
+    --------
+    >>> x = sp.Symbol("x", positive=True)
+    >>> Derivation(sp.Symbol("y"), sp.Derivative(x**2, x)).step(2 * x, "power rule").form
+    2*x
+    """
+
+    left: sp.Expr
+    start: sp.Basic
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def form(self) -> sp.Basic:
+        """The right-hand side as it stands now."""
+        return self.steps[-1].form if self.steps else self.start
+
+    def step(self, form: sp.Basic, reason: str) -> "Derivation":
+        """Write the next form, which has to equal the one before.
+
+        Parameters
+        ----------
+        form : Expr or Matrix
+            The next form.
+        reason : str
+            Why it is equal, in a few words: shown beside it.
+
+        Returns
+        -------
+        Derivation
+            Itself, so that steps chain and the last line of a cell shows all of them.
+
+        Raises
+        ------
+        Refuted
+            If the forms differ at a point: the step's number, the point, and both values.
+        ValueError
+            If the forms differ in shape, or no point was found where both are real.
+        """
+        form = sp.sympify(form)
+        if _shape(form) != _shape(self.form):
+            raise ValueError(
+                f"step {len(self.steps) + 1} ({reason}): got a form of shape {_shape(form)}, "
+                f"want {_shape(self.form)}"
+            )
+        try:
+            confirm(self.form, form)
+        except Refuted as counterexample:
+            raise Refuted(f"step {len(self.steps) + 1} ({reason}): {counterexample}") from None
+        status = "proved" if prove(self.form, form) else "confirmed"
+        self.steps.append(Step(form, reason, status))
+        return self
+
+    def _repr_latex_(self) -> str:
+        """Aligned equalities, the reasons and how each was checked beside them."""
+        lines = [rf"{sp.latex(self.left)} &= {sp.latex(self.start)}"]
+        for step in self.steps:
+            mark = r"\checkmark" if step.status == "proved" else rf"\approx_{{{DIGITS}}}"
+            lines.append(rf"&= {sp.latex(step.form)} && {mark}\ \text{{{step.reason}}}")
+        return r"$\displaystyle \begin{aligned}" + r" \\[4pt] ".join(lines) + r"\end{aligned}$"
+
+    def __str__(self) -> str:
+        """Return the same as text."""
+        lines = [f"{self.left} = {self.start}"]
+        lines += [f"  = {s.form}    [{s.status}: {s.reason}]" for s in self.steps]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def prove(before: sp.Basic, after: sp.Basic) -> bool:
+    """Whether SymPy shows that before − after = 0."""
+    difference = sp.sympify(before - after).doit()
+    for entry in _entries(difference):
+        if entry == 0 or sp.expand(entry) == 0:
+            continue
+        if sp.count_ops(entry) > LARGEST_PROOF or sp.simplify(entry) != 0:
+            return False
+    return True
+
+
+def confirm(before: sp.Basic, after: sp.Basic, seed: int = 0) -> None:
+    """Evaluate both at random points, and raise Refuted with the first at which they differ.
+
+    A point gives every symbol a value of its kind (positive, real), every dimension in the limits
+    of a sum a small size, and every entry of an indexed tensor a value.
+
+    Raises
+    ------
+    Refuted
+        If the two differ there by more than rounding at 30 digits.
+    ValueError
+        If at no point both are real numbers.
+    """
+    rng = random.Random(seed)
+    compared = 0
+    for _ in range(10 * POINTS):
+        point: dict[sp.Basic, sp.Expr] = {}
+        old, new = (_values(side, point, rng) for side in (before, after))
+        if old is None or new is None:
+            continue
+        for one, other in zip(old, new, strict=True):
+            if abs(one - other) > ROUNDING * max(1, abs(one), abs(other)):
+                where = ", ".join(f"{x} = {sp.N(value, 4)}" for x, value in point.items())
+                raise Refuted(
+                    f"the forms differ at {where or 'every point'}: "
+                    f"{sp.N(one, 6)} before, {sp.N(other, 6)} after"
+                )
+        compared += 1
+        if compared == POINTS:
+            return
+    if not compared:
+        raise ValueError(
+            "found no point at which both forms are real numbers: say what is positive"
+        )
+
+
+def _values(
+    form: sp.Basic, point: dict[sp.Basic, sp.Expr], rng: random.Random
+) -> list[sp.Float] | None:
+    """The entries of `form` at `point`, which grows by what it lacks; None if one is not real."""
+    ends = (end for total in form.atoms(sp.Sum) for _, *limits in total.limits for end in limits)
+    _extend(point, set().union(*(end.free_symbols for end in ends)), lambda _: rng.choice((2, 3)))
+    form = form.subs(point).doit()
+    _extend(point, {x for x in form.free_symbols if x.is_integer}, lambda _: rng.choice((0, 1)))
+    form = form.subs(point)
+    _extend(point, form.atoms(sp.Indexed), lambda x: _number(x, rng))
+    form = form.xreplace(point)
+    _extend(point, form.free_symbols, lambda x: _number(x, rng))
+    form = form.subs(point).doit()
+    values = [sp.N(x, DIGITS) for x in _entries(form)]
+    return values if all(x.is_Float or x.is_Integer for x in values) else None
+
+
+def _shape(form: sp.Basic) -> tuple[int, ...]:
+    return form.shape if isinstance(form, sp.MatrixBase) else ()
+
+
+def _entries(form: sp.Basic) -> list[sp.Expr]:
+    return list(form) if isinstance(form, sp.MatrixBase) else [form]
+
+
+def _extend(point: dict[sp.Basic, sp.Expr], new: set, value: Callable[[sp.Basic], sp.Expr]) -> None:
+    """Give each of the `new` symbols a value, in an order that does not change from run to run."""
+    for x in sorted(new - set(point), key=str):
+        point[x] = sp.sympify(value(x))
+
+
+def _number(x: sp.Basic, rng: random.Random) -> sp.Rational:
+    """A rational of the sign that `x` is assumed to have, never 0, and not larger than 2."""
+    size = sp.Rational(rng.randint(100, 2000), 1000)
+    negative = x.is_negative or (not x.is_nonnegative and rng.random() < 0.5)
+    return -size if negative else size
