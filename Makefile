@@ -9,7 +9,7 @@ BIN      := $(VENV)/bin
 .PHONY: lab test quick notebooks oldest
 
 lab: $(VENV)/lab.installed
-	$(BIN)/python -m jupyterlab $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyterlab --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
@@ -40,7 +40,7 @@ if sys.version_info < (3, 11):
 try:
     import ensurepip
 except ImportError:
-    sys.exit("$(PYTHON) can make no environment; on Debian or Ubuntu: apt install python%s-venv" % version)
+    sys.exit("$(PYTHON) can make no environment: on Debian or Ubuntu, apt install python%s-venv" % version)
 endef
 export CHECK_PYTHON
 check_python = @$(PYTHON) -c "$$CHECK_PYTHON"

@@ -11,8 +11,14 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 def oldest(requirements: Iterable[str]) -> list[str]:
     """Turn each lower bound into a pin, "numpy>=1.26" → "numpy==1.26"; capsedu itself has none."""
-    others = [text for text in requirements if not text.startswith("capsedu")]
-    return [re.fullmatch(r"([\w-]+)>=([\w.]+)", text).expand(r"\1==\2") for text in others]
+    pins = []
+    for requirement in requirements:
+        bound = re.fullmatch(r"([\w.-]+)>=([\w.]+)", requirement)
+        if bound:
+            pins.append(bound.expand(r"\1==\2"))
+        elif not requirement.startswith("capsedu["):
+            raise ValueError(f"pyproject.toml: got {requirement!r}, want name>=version")
+    return pins
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def load_mnist(path: str | os.PathLike | None = None) -> Digits:
     ConnectionError
         If no mirror delivers the original file; the cache is left as it was.
     ImportError
-        If there is something to download and pooch or tqdm is missing.
+        If no path is given and pooch or tqdm is missing.
 
     Notes
     -----
