@@ -8,6 +8,8 @@ import numpy as np
 
 from capsedu.arguments import as_numbers
 
+COMPLEX_STEP, CENTRAL = "complex step", "central"  # what the methods are called in a report
+
 Function = Callable[..., np.ndarray]
 
 
@@ -70,19 +72,14 @@ def complex_step(
     return y.imag / step
 
 
-def random_direction(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """d = scale · N(0, 1), so that a step of h along d moves each entry by about h of its size."""
-    return scale(x) * rng.standard_normal(x.shape)
-
-
-def scale(x: np.ndarray) -> np.ndarray:
+def entry_sizes(x: np.ndarray) -> np.ndarray:
     """Size of the vector each entry belongs to: the largest |x| along the last axis, in x's shape.
 
-    Where that is 0, the largest |x| of the whole array; where that is 0 too, 1.
+    Where that is 0, the largest |x| of all; where that is 0 too, 1. A step is relative to it.
     """
-    largest = abs(x).max(axis=-1, keepdims=True, initial=0) if x.ndim else abs(x)
+    vectors = abs(x).max(axis=-1, keepdims=True, initial=0) if x.ndim else abs(x)
     overall = abs(x).max(initial=0) or 1.0
-    return np.broadcast_to(np.where(largest == 0, overall, largest), x.shape)
+    return np.broadcast_to(np.where(vectors == 0, overall, vectors), x.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +132,7 @@ def step_sweep(
     steps = 10.0 ** (-np.arange(49) / 3) if steps is None else np.asarray(steps, dtype=float)
     rng = np.random.default_rng(seed)
     points = [np.array(as_numbers(name, x), dtype=np.float64) for name, x in arguments.items()]
-    directions = [random_direction(x, rng) for x in points]
+    directions = [entry_sizes(x) * rng.standard_normal(x.shape) for x in points]
 
     def line(t: complex) -> np.ndarray:
         return function(*(x + t * d for x, d in zip(points, directions, strict=True)))
