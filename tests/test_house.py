@@ -21,11 +21,11 @@ PACKAGE = Path(capsedu.__file__).parent
 FLOORS = {
     1: {"__init__", "arguments", "squashing", "predictions", "routing", "layer", "losses"},
     2: {
-        *("derivation", "equations"),
+        *("derivation", "equations", "verification"),
         *("numerical_derivatives", "reference_derivatives", "gradient_check", "gradient_report"),
     },
     3: {"data", "figures", "networks", "patches", "training"},
-    4: {"explorers"},
+    4: {"command_line", "explorers"},
 }
 # What each floor may import beside the standard library and what the floors below it may.
 PACKAGES = {
