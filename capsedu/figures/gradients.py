@@ -1,10 +1,16 @@
 """Figures that set gradients side by side."""
 
-import numpy as np
+from collections.abc import Mapping
 
-from capsedu.layer import capsule_layer, capsule_layer_vjp
+import numpy as np
+from matplotlib.colors import PowerNorm
+
 from capsedu.figures.palette import COLOURS
 from capsedu.figures.picture import Picture, drawing, picture
+from capsedu.layer import capsule_layer, capsule_layer_vjp
+from capsedu.numerical_derivatives import StepSweep
+
+GREYS = ("#9A9A9A", "#5C5C5C", "#000000")  # light to dark, for a few lines that have an order
 
 
 def same_output_two_tangents() -> Picture:
@@ -43,4 +49,120 @@ def same_output_two_tangents() -> Picture:
             f"is the tangent of the curve, of slope {slope['unrolled']:.4f}; the frozen gradient "
             "is a horizontal line that crosses the curve."
         )
+        return picture(figure, alt)
+
+
+def step_sweeps(sweeps: Mapping[str, StepSweep], gradient: str) -> Picture:
+    """Relative error of three numerical derivatives over the step, a panel for each sweep.
+
+    Parameters
+    ----------
+    sweeps : dict of str to StepSweep
+        What `capsedu.numerical_derivatives.step_sweep` returned, by what the panel is called.
+    gradient : str
+        What the derivatives were compared with, as "frozen".
+    """
+    methods = ("forward", "central", "complex_step")
+    dashes = ((0, (1, 1)), (0, (5, 2)), "-")
+    with drawing(4.5 * len(sweeps), 3.2) as figure:
+        panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
+        told = []
+        for axes, (title, sweep) in zip(panels, sweeps.items(), strict=True):
+            for method, colour, dash in zip(methods, GREYS, dashes, strict=True):
+                name = method.replace("_", " ")
+                axes.loglog(
+                    sweep.steps, getattr(sweep, method), color=colour, linestyle=dash, label=name
+                )
+            axes.invert_xaxis()
+            axes.set(title=title, xlabel="step $h$: smaller to the right", ylim=(1e-17, 10))
+            floor = np.median(sweep.complex_step)
+            if floor > 1e-9:
+                told.append(
+                    f"{title}: all three stay at an error of {floor:.1e}, at any small step"
+                )
+            else:
+                told.append(
+                    f"{title}: the errors of forward and central differences fall with the step, "
+                    "then rise, a V; complex step falls to rounding and stays there"
+                )
+        panels[0].set_ylabel("relative error")
+        panels[0].legend(loc="lower left")
+        alt = (
+            f"Relative error of numerical derivatives against the {gradient} gradient, over the "
+            f"step. {'. '.join(told)}."
+        )
+        return picture(figure, alt)
+
+
+def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:
+    """Size of ∂v_k[a]/∂W_ij[l, p]: rows are the outputs k, columns the matrices into output j.
+
+    Parameters
+    ----------
+    jacobians : dict of str to ndarray of shape (J, m, I, J, m, n)
+        What `capsedu.dv_dW` returned under either rule, by what the panel is called.
+    """
+    largest = max(abs(jacobian).max() for jacobian in jacobians.values())
+    shades = PowerNorm(0.5, vmin=0, vmax=largest)  # so that small entries are seen
+    with drawing(8.6, 0.6 + 1.6 * len(jacobians)) as figure:
+        panels = figure.subplots(len(jacobians), 1, sharex=True, squeeze=False)[:, 0]
+        told = []
+        for axes, (title, jacobian) in zip(panels, jacobians.items(), strict=True):
+            J, m, I, _, _, n = jacobian.shape
+            blocks = abs(jacobian.transpose(0, 1, 3, 2, 4, 5).reshape(J * m, J * I * m * n))
+            shown = axes.imshow(blocks, cmap="Greys", norm=shades, aspect="auto")
+            for edge in range(1, J):
+                axes.axhline(edge * m - 0.5, color=COLOURS["c"], linewidth=1)
+                axes.axvline(edge * I * m * n - 0.5, color=COLOURS["c"], linewidth=1)
+            axes.set_yticks((np.arange(J) + 0.5) * m - 0.5, [f"$v_{k + 1}$" for k in range(J)])
+            axes.set_title(title)
+            across = [abs(jacobian[k][:, :, j]).max() for k in range(J) for j in range(J) if j != k]
+            told.append(f"{title}: {abs(jacobian).max():.3f}, across outputs {max(across):.3f}")
+        columns = (np.arange(J) + 0.5) * I * m * n - 0.5
+        axes.set_xticks(columns, [f"all $W_{{i{j + 1}}}$" for j in range(J)])
+        figure.colorbar(shown, ax=panels, label="size of the entry")
+        alt = (
+            "The Jacobian of the outputs by the weights as a matrix of blocks, an output down and "
+            "the weights into an output across, darker where an entry is larger. The largest "
+            f"entries are: {'; '.join(told)}."
+        )
+        return picture(figure, alt)
+
+
+def rules_over_iterations(
+    iterations: np.ndarray, cosines: Mapping[str, np.ndarray], ratios: Mapping[str, np.ndarray]
+) -> Picture:
+    """Cosine of the unrolled and the frozen dW, and the ratio of their lengths, over r.
+
+    Parameters
+    ----------
+    iterations : ndarray, shape (R,)
+        The numbers of iterations r.
+    cosines, ratios : dict of str to ndarray of shape (seeds, R)
+        By what the line is called, three at most; a thin line for each seed, a thick one for their
+        mean (of the ratios, the geometric mean).
+    """
+    with drawing(9, 3.6) as figure:
+        left, right = figure.subplots(1, 2)
+        told = []
+        for name, colour, marker in zip(cosines, GREYS, "o^s", strict=False):
+            ratio = np.exp(np.log(ratios[name]).mean(axis=0))
+            for axes, each, mean in (
+                (left, cosines[name], cosines[name].mean(axis=0)),
+                (right, ratios[name], ratio),
+            ):
+                axes.plot(iterations, each.T, color=colour, linewidth=0.6, alpha=0.6)
+                axes.plot(iterations, mean, color=colour, marker=marker, markersize=5, label=name)
+            lowest = cosines[name].mean(axis=0).argmin()
+            told.append(
+                f"{name}: 1 at r = {iterations[0]}, least at r = {iterations[lowest]} with "
+                f"{cosines[name][:, lowest].mean():.2f}, {cosines[name][:, -1].mean():.2f} at "
+                f"r = {iterations[-1]}; the unrolled one is up to {ratio.max():.1f} times as long"
+            )
+        for axes in (left, right):
+            axes.set(xscale="log", xlabel="iterations $r$")
+        left.set(ylim=(0, 1.03), ylabel="cosine of the two dW")
+        right.set(yscale="log", ylabel="length, unrolled / frozen")
+        left.legend(loc="lower left", fontsize=9)
+        alt = f"Cosine and length ratio of the unrolled and the frozen dW. {'. '.join(told)}."
         return picture(figure, alt)

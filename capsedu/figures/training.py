@@ -1,0 +1,44 @@
+"""Figures of training."""
+
+from collections.abc import Mapping, Sequence
+
+from capsedu.figures.palette import COLOURS
+from capsedu.figures.picture import Picture, drawing, picture
+from capsedu.training import Epoch
+
+DASHES = {"frozen": (0, (5, 2)), "unrolled": "-"}
+
+
+def learning_curves(histories: Mapping[str, Sequence[Epoch]]) -> Picture:
+    """Loss, and accuracy on training and held-out examples, over the epochs.
+
+    Parameters
+    ----------
+    histories : dict of "frozen" or "unrolled" to sequence of Epoch
+        What `capsedu.training.Training.run` returned, by the rule it was trained with.
+    """
+    with drawing(9, 3.2) as figure:
+        left, right = figure.subplots(1, 2)
+        told = []
+        for rule, history in histories.items():
+            epochs, loss, train, test = zip(*history, strict=True)
+            line = {"color": COLOURS[rule], "linestyle": DASHES[rule]}
+            left.plot(epochs, loss, **line, label=rule)
+            for share, width, marker, name in (
+                (train, 1, "", "training"),
+                (test, 2, "o", "held-out"),
+            ):
+                percent = [100 * x for x in share]
+                right.plot(
+                    epochs, percent, **line, linewidth=width, marker=marker, label=f"{rule}, {name}"
+                )
+            told.append(
+                f"{rule}: loss from {loss[0]:.2f} to {loss[-1]:.2f}, held-out digits recognised "
+                f"from {100 * test[0]:.0f} % to {100 * test[-1]:.0f} %"
+            )
+        for axes, label in ((left, "margin loss, mean"), (right, "recognised, %")):
+            axes.set(xlabel="epoch", ylabel=label)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(fontsize=9)
+        left.set_ylim(bottom=0)
+        return picture(figure, f"Learning curves over {len(epochs)} epochs. {'. '.join(told)}.")
