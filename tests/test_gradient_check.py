@@ -115,7 +115,7 @@ def right_cases(seed):
     )
 
 
-@pytest.mark.parametrize("first", range(0, 200, 20))
+@pytest.mark.parametrize("first", range(0, 60, 20))
 def test_right_gradients_pass(first):
     closest = 0.0
     for seed in range(first, first + 20):
@@ -128,7 +128,7 @@ def test_right_gradients_pass(first):
     assert closest < 0.5  # far from a false alarm: half of what is explained is never used
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_right_gradients_in_float32_pass(seed):
     for name, function, vjp, arguments in right_cases(seed):
         if name in ("squash textbook", "saturated"):  # they do lose more than float32 has
@@ -138,7 +138,7 @@ def test_right_gradients_in_float32_pass(seed):
         assert report.passed, f"seed {seed}, {name}\n{report}"
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_central_differences_alone_pass_right_gradients(seed):
     for name, function, vjp, arguments in right_cases(seed):
         report = check_vjp(
@@ -306,7 +306,7 @@ def test_wrong_margin_gradient_fails(factor):
         assert not report.passed
 
 
-@pytest.mark.parametrize("first", range(0, 20, 5))
+@pytest.mark.parametrize("first", range(0, 10, 5))
 def test_one_entry_off_by_a_thousandth_fails(first):
     for seed in range(first, first + 5):
         for name, function, vjp, arguments in list(right_cases(seed))[seed % 2 :: 2]:
