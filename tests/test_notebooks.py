@@ -1,4 +1,4 @@
-"""The notebooks say what they compute: re-executed, compared, and their prose held to the numbers."""
+"""The notebooks say what they compute: re-executed, compared, their prose held to the numbers."""
 
 import copy
 import re
@@ -45,7 +45,7 @@ def start_here():
 
 
 def test_the_series_is_whole():
-    assert list(PATHS)[0] == "00_start_here"
+    assert next(iter(PATHS)) == "00_start_here"
     assert {"01", "02", "03", "04", "06"} <= {name.split("_")[0] for name in PATHS}
 
 
