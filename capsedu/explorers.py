@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 import numpy as np
 
-from capsedu.figures.picture import Picture
+from capsedu.figures.canvas import Picture
 from capsedu.figures.routing import (
     check_plane,
     routing_iteration,

@@ -1,5 +1,7 @@
 """A derivation believes nothing: true steps pass, the mistakes people make are refuted."""
 
+import itertools
+
 import pytest
 import sympy as sp
 
@@ -11,6 +13,8 @@ s1, s2 = sp.symbols("s_1 s_2", real=True)
 norm = sp.sqrt(s1**2 + s2**2)
 slope = sp.Derivative(norm * s1 / (1 + norm**2), s1)
 L = sp.Symbol("L")
+INDICES = [sp.Symbol(name, integer=True, nonnegative=True) for name in "ijklpqab"]
+u_p = sp.IndexedBase("u", real=True)[INDICES[0]]
 
 
 def squash_slope(gain=None, along=None):
@@ -108,6 +112,16 @@ def test_sums_over_symbolic_dimensions():
         Derivation(L, start).step(sp.Sum(u[i], (i, 0, n - 1)), "delta forgotten")
     with pytest.raises(Refuted):
         Derivation(L, start).step(u[i], "wrong index")
+
+
+@pytest.mark.parametrize("wrong", [5 * u_p, 0, -u_p], ids=["factor", "dropped", "sign"])
+def test_many_deltas_do_not_hide_a_mistake(wrong):
+    """Where indices are drawn apart, a product of deltas is 0, and 0 = 0 says nothing."""
+    apart = [sp.KroneckerDelta(*pair) for pair in itertools.pairwise(INDICES)]
+    right = Derivation(L, sp.Mul(*apart, u_p))
+    assert right.step(sp.Mul(*apart, u_p.subs(INDICES[0], INDICES[1])), "one is the other")
+    with pytest.raises(Refuted):
+        Derivation(L, sp.Mul(*apart, u_p)).step(sp.Mul(*apart) * wrong, "wrong")
 
 
 def test_no_point_is_no_proof():

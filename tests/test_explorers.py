@@ -15,7 +15,7 @@ import capsedu
 from capsedu.explorers import routing_explorer
 from capsedu.figures import routing as figures
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.picture import drawing
+from capsedu.figures.canvas import drawing
 
 NOTEBOOK = notebook_state.NOTEBOOKS / "03_routing_by_agreement.ipynb"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.colors import PowerNorm
 
+from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.picture import Picture, drawing, picture
 from capsedu.layer import capsule_layer, capsule_layer_vjp
 from capsedu.numerical_derivatives import StepSweep
 

@@ -9,8 +9,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
 from capsedu.arguments import check_shape
+from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.picture import Picture, drawing, picture
 from capsedu.routing import Iteration, Routing
 
 COUPLING = LinearSegmentedColormap.from_list("coupling", ["white", COLOURS["c"]])

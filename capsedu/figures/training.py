@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.picture import Picture, drawing, picture
 from capsedu.training import Epoch
 
 DASHES = {"frozen": (0, (5, 2)), "unrolled": "-"}
