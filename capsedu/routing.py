@@ -38,13 +38,13 @@ def softmax(b: np.ndarray) -> np.ndarray:
     return exp_b / exp_b.sum(axis=-1, keepdims=True)
 
 
-def softmax_vjp(b: np.ndarray, dc: np.ndarray) -> np.ndarray:
-    """db_ij = c_ij (dc_ij − Σ_l c_il dc_il),  with c = softmax(b).
+def softmax_vjp(c: np.ndarray, dc: np.ndarray) -> np.ndarray:
+    """db_ij = c_ij (dc_ij − Σ_l c_il dc_il),  for c = softmax(b).
 
     Parameters
     ----------
-    b : array_like, shape (…, J)
-        Routing logits.
+    c : array_like, shape (…, J)
+        Coupling coefficients: what softmax returned, not the logits that it was given.
     dc : array_like, shape (…, J)
         ∂L/∂c.
 
@@ -56,15 +56,15 @@ def softmax_vjp(b: np.ndarray, dc: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shapes differ, `b` has no axis or an empty last one, or one holds no numbers.
+        If the shapes differ, `c` has no axis or an empty last one, or one holds no numbers.
 
     Notes
     -----
     Equation `coupling-vjp`: notebook 06.
     """
-    b, dc = as_numbers("b", b), as_numbers("dc", dc)
-    c = softmax(b)
-    check_shape("dc", dc, batch=b.shape[:-1], J=b.shape[-1])
+    c, dc = as_numbers("c", c), as_numbers("dc", dc)
+    check_shape("c", c, J=None)
+    check_shape("dc", dc, batch=c.shape[:-1], J=c.shape[-1])
     return c * (dc - (c * dc).sum(axis=-1, keepdims=True))
 
 
@@ -217,7 +217,7 @@ def route_vjp(routing: Routing, dv: np.ndarray, rule: str = "unrolled") -> np.nd
         if rule == "frozen" or k == 0:
             break
         dc = np.einsum("...ijm,...jm->...ij", z, ds, optimize=True)
-        db = db + softmax_vjp(step.b, dc)
+        db = db + softmax_vjp(step.c, dc)
         dz = dz + db[..., None] * routing.steps[k - 1].v[..., None, :, :]
         dv = np.einsum("...ij,...ijm->...jm", db, z, optimize=True)
     return dz

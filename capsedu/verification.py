@@ -339,7 +339,7 @@ CHECKS: dict[str, Check] = {
         "v",
         lambda vjp, x: x["dL"] * vjp(x["v"], x["T"].argmax(axis=-1), **MARGINS),
     ),
-    "coupling-vjp": node_gradients(COUPLING, "b", lambda vjp, x: vjp(x["b"], x["dc"])),
+    "coupling-vjp": node_gradients(COUPLING, "b", lambda vjp, x: vjp(x["c"], x["dc"])),
     "unrolled-vjp": routing_gradient("unrolled"),
     "unrolled-jacobian": layer_jacobian("unrolled"),
 }

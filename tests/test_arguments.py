@@ -1,6 +1,7 @@
 """Bad input: a ValueError that names the argument, what it was, and what it should be."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ W_WANT = "(I, J, m, n)"
 WRONG_SHAPES = {
     "softmax b, a number": (lambda: softmax(1.0), "b", "()", "(…, J)"),
     "softmax b, no output": (lambda: softmax(ones(4, 0)), "b", "(4, 0)", "(…, J)"),
-    "softmax_vjp b": (lambda: softmax_vjp(1.0, 1.0), "b", "()", "(…, J)"),
+    "softmax_vjp c": (lambda: softmax_vjp(1.0, 1.0), "c", "()", "(…, J)"),
     "softmax_vjp dc": (
         lambda: softmax_vjp(ones(4, 3), ones(4, 2)),
         "dc",
@@ -189,7 +190,7 @@ def test_wrong_shape(case):
 # Every function of numbers, with each of its arguments in turn replaced by `x`.
 NUMBERS = {
     "softmax b": ("b", lambda x: softmax(x)),
-    "softmax_vjp b": ("b", lambda x: softmax_vjp(x, ones(2))),
+    "softmax_vjp c": ("c", lambda x: softmax_vjp(x, ones(2))),
     "softmax_vjp dc": ("dc", lambda x: softmax_vjp(ones(2), x)),
     "squash s": ("s", lambda x: squash(x)),
     "squash_jacobian s": ("s", lambda x: squash_jacobian(x)),
@@ -344,3 +345,27 @@ def test_every_argument_of_every_function_is_tried():
             elsewhere = {"iterations", "rule", "m_plus", "m_minus", "down_weight"}
             if parameter not in elsewhere and (name, parameter) != ("route_vjp", "routing"):
                 assert (name, parameter) in tried
+
+
+SIGNATURES = """
+softmax(b)  softmax_vjp(c, dc)
+squash(s)  squash_jacobian(s)  squash_vjp(s, dv)
+predict(W, u)  predict_vjp(W, u, dz)
+route(z, iterations=3)  route_vjp(routing, dv, rule='unrolled')
+capsule_layer(W, u, iterations=3)  capsule_layer_vjp(W, u, routing, dv, rule='unrolled')
+dv_dW(W, u, iterations=3, rule='unrolled')
+margin_loss(v, labels, m_plus=0.9, m_minus=0.1, down_weight=0.5)
+margin_loss_vjp(v, labels, m_plus=0.9, m_minus=0.1, down_weight=0.5)
+"""
+
+
+def test_the_public_signatures_are_those_that_others_call():
+    wanted = dict(re.findall(r"(\w+)(\(.*?\))", SIGNATURES))
+    found = {}
+    for name in set(capsedu.__all__) - {"Routing"}:
+        signature = inspect.signature(getattr(capsedu, name))
+        plain = [
+            p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()
+        ]
+        found[name] = str(inspect.Signature(plain))
+    assert found == wanted

@@ -44,7 +44,7 @@ def of_batch(result, labels):
 # it is multiplied out: only then is a batch the sum of its examples.
 CALLS = {
     "softmax": lambda b: Result((capsedu.softmax(b),)),
-    "softmax_vjp": lambda b, dc: Result((capsedu.softmax_vjp(b, dc),)),
+    "softmax_vjp": lambda b, dc: Result((capsedu.softmax_vjp(capsedu.softmax(b), dc),)),
     "squash": lambda s: Result((capsedu.squash(s),)),
     "squash_jacobian": lambda s: Result((capsedu.squash_jacobian(s),)),
     "squash_vjp": lambda s, dv: Result((capsedu.squash_vjp(s, dv),)),

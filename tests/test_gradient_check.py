@@ -58,6 +58,11 @@ def vectors(seed, m=None, low=-3, high=3):
     return {"s": s / np.linalg.norm(s, axis=-1, keepdims=True) * length}
 
 
+def logits_vjp(b, dc):
+    """softmax_vjp takes what softmax returned; a check hands over what softmax was given."""
+    return softmax_vjp(softmax(b), dc)
+
+
 def real_only(function):
     """The same function, which drops the imaginary part: central differences judge alone."""
     return lambda *arguments: function(*(x.real for x in arguments))
@@ -99,7 +104,7 @@ def right_cases(seed):
     labels = rng.integers(0, 3, BATCHES[seed % 3])
     yield "squash", squash, squash_vjp, s
     yield "squash textbook", squash, textbook_squash_vjp, s
-    yield "softmax", softmax, softmax_vjp, b
+    yield "softmax", softmax, logits_vjp, b
     yield "softmax matrix", softmax, matrix_softmax_vjp, b
     yield "predict", predict, loop_predict_vjp, point
     yield "unrolled", layer(r), layer_vjp(r), point
@@ -273,7 +278,7 @@ def across_only(s, dv):
 
 
 def along_the_batch(b, dc):
-    """softmax_vjp with the sum over the wrong axis."""
+    """logits_vjp with the sum over the wrong axis."""
     c = softmax(b)
     return c * (dc - (c * dc).sum(axis=0, keepdims=True))
 
@@ -410,7 +415,7 @@ def test_a_gradient_that_differs_from_call_to_call_never_passes():
 
 def test_a_vanished_gradient_is_called_neither_right_nor_wrong():
     arguments = {"b": np.array([[60.0, 0.0]])}
-    for vjp in (softmax_vjp, lambda b, dc: -softmax_vjp(b, dc), lambda b, dc: 0 * b):
+    for vjp in (logits_vjp, lambda b, dc: -logits_vjp(b, dc), lambda b, dc: 0 * b):
         report = check_vjp(softmax, vjp, arguments)
         assert not report.passed
         assert str(report).startswith("gradient check: CANNOT TELL")
@@ -420,7 +425,7 @@ def test_a_vanished_gradient_is_called_neither_right_nor_wrong():
 
 @pytest.mark.parametrize("b", [[[60.0]], [[0.0], [1.0]]])
 def test_a_gradient_that_is_zero_passes(b):
-    assert check_vjp(softmax, softmax_vjp, {"b": b}).passed  # one output capsule: c = 1
+    assert check_vjp(softmax, logits_vjp, {"b": b}).passed  # one output capsule: c = 1
     assert not check_vjp(softmax, lambda b, dc: 0 * b + 1e-9, {"b": b}).passed
 
 

@@ -46,7 +46,7 @@ def start_here():
 
 def test_the_series_is_whole():
     assert next(iter(PATHS)) == "00_start_here"
-    assert {"01", "02", "03", "04", "06"} <= {name.split("_")[0] for name in PATHS}
+    assert {"01", "02", "03", "04", "05", "06"} <= {name.split("_")[0] for name in PATHS}
 
 
 def test_it_opens_with_outcome_needs_time_and_navigation(notebook):

@@ -30,7 +30,7 @@ def test_the_command_verifies_all(capsys):
 
 
 def test_the_command_fails_with_one_that_is_wrong(monkeypatch, capsys):
-    monkeypatch.setattr(capsedu, "softmax_vjp", lambda b, dc: capsedu.softmax(b) * dc)
+    monkeypatch.setattr(capsedu, "softmax_vjp", lambda c, dc: c * dc)
     monkeypatch.setattr(
         "capsedu.command_line.verify",
         lambda seed: verify(seed, [e for e in EQUATIONS if e.id.startswith("coupling")]),

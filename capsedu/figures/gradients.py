@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
@@ -90,41 +89,6 @@ def step_sweeps(sweeps: Mapping[str, StepSweep], gradient: str) -> Picture:
         alt = (
             f"Relative error of numerical derivatives against the {gradient} gradient, over the "
             f"step. {'. '.join(told)}."
-        )
-        return picture(figure, alt)
-
-
-def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:
-    """Size of ∂v_k[a]/∂W_ij[l, p]: rows are the outputs k, columns the matrices into output j.
-
-    Parameters
-    ----------
-    jacobians : dict of str to ndarray of shape (J, m, I, J, m, n)
-        What `capsedu.dv_dW` returned under either rule, by what the panel is called.
-    """
-    largest = max(abs(jacobian).max() for jacobian in jacobians.values())
-    shades = PowerNorm(0.5, vmin=0, vmax=largest)  # so that small entries are seen
-    with drawing(8.6, 0.6 + 1.6 * len(jacobians)) as figure:
-        panels = figure.subplots(len(jacobians), 1, sharex=True, squeeze=False)[:, 0]
-        told = []
-        for axes, (title, jacobian) in zip(panels, jacobians.items(), strict=True):
-            J, m, I, _, _, n = jacobian.shape
-            blocks = abs(jacobian.transpose(0, 1, 3, 2, 4, 5).reshape(J * m, J * I * m * n))
-            shown = axes.imshow(blocks, cmap="Greys", norm=shades, aspect="auto")
-            for edge in range(1, J):
-                axes.axhline(edge * m - 0.5, color=COLOURS["c"], linewidth=1)
-                axes.axvline(edge * I * m * n - 0.5, color=COLOURS["c"], linewidth=1)
-            axes.set_yticks((np.arange(J) + 0.5) * m - 0.5, [f"$v_{k + 1}$" for k in range(J)])
-            axes.set_title(title)
-            across = [abs(jacobian[k][:, :, j]).max() for k in range(J) for j in range(J) if j != k]
-            told.append(f"{title}: {abs(jacobian).max():.3f}, across outputs {max(across):.3f}")
-        columns = (np.arange(J) + 0.5) * I * m * n - 0.5
-        axes.set_xticks(columns, [f"all $W_{{i{j + 1}}}$" for j in range(J)])
-        figure.colorbar(shown, ax=panels, label="size of the entry")
-        alt = (
-            "The Jacobian of the outputs by the weights as a matrix of blocks, an output down and "
-            "the weights into an output across, darker where an entry is larger. The largest "
-            f"entries are: {'; '.join(told)}."
         )
         return picture(figure, alt)
 
