@@ -12,17 +12,20 @@ def as_numbers(name: str, x: object) -> np.ndarray:
     Raises
     ------
     ValueError
-        If `x` is ragged or holds something else than numbers; the message names it `name`.
+        If `x` is ragged, masked or half precision, or holds something else than numbers; the
+        message names it `name`.
     """
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name}: got masked entries, want all of them, or NaN in their place")
     try:
         x = np.asarray(x)
     except ValueError as ragged:
         raise ValueError(f"{name}: rows of different lengths, want an array of numbers") from ragged
-    if x.dtype.kind in "fc":
+    if x.dtype.kind in "fc" and x.dtype != np.float16:
         return x
     if x.dtype.kind in "biu":
         return x.astype(np.float64)
-    raise ValueError(f"{name}: got dtype {x.dtype}, want float, complex or integer numbers")
+    raise ValueError(f"{name}: got dtype {x.dtype}, want float32, float64, complex or integers")
 
 
 def check_shape(
@@ -54,11 +57,13 @@ def check_shape(
     if not fits or batch not in (None, x.shape[:split]):
         head = ["…"] if batch is None else [str(length) for length in batch]
         sizes = [axis if want is None else str(want) for axis, want in axes.items()]
-        letters = ["…"] * (batch != ()) + list(axes)
-        raise ValueError(
-            f"{name}: got shape {x.shape}, want ({', '.join(head + sizes)}), "
-            f"which is ({', '.join(letters)}); only a batch axis may be empty"
-        )
+        want, letters = ", ".join(head + sizes), ", ".join(["…"] * (batch != ()) + list(axes))
+        message = f"{name}: got shape {x.shape}, want ({want})"
+        if want != letters:
+            message += f", which is ({letters})"
+        if 0 in x.shape:
+            message += "; only a batch axis may be empty"
+        raise ValueError(message)
 
 
 def as_number(name: str, x: object) -> float:
@@ -75,18 +80,18 @@ def as_number(name: str, x: object) -> float:
     return number
 
 
-def check_iterations(iterations: object) -> int:
-    """Return the number of routing iterations, an integer of at least 1, or raise ValueError."""
+def as_count(name: str, x: object) -> int:
+    """Return `x`, an integer of at least 1, or raise ValueError."""
     try:
-        count = operator.index(iterations)
+        count = 0 if isinstance(x, bool) else operator.index(x)
     except TypeError:
         count = 0
     if count < 1:
-        raise ValueError(f"iterations: got {iterations!r}, want an integer of at least 1")
+        raise ValueError(f"{name}: got {x!r}, want an integer of at least 1")
     return count
 
 
 def check_rule(rule: object) -> None:
     """Raise ValueError unless `rule` is "unrolled" or "frozen"."""
-    if rule not in ("unrolled", "frozen"):
+    if not isinstance(rule, str) or rule not in ("unrolled", "frozen"):
         raise ValueError(f'rule: got {rule!r}, want "unrolled" or "frozen"')

@@ -6,12 +6,14 @@
 import base64
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 import ipywidgets as widgets
 import numpy as np
 
 from capsedu.figures.canvas import Picture
 from capsedu.figures.routing import (
+    WHAT_IS_DRAWN,
     check_plane,
     routing_iteration,
     routing_readout,
@@ -30,7 +32,8 @@ class Explorer(widgets.VBox):
     name : str
         The slider's label.
     frames : sequence of (Picture, str)
-        For each position of the slider, 1, 2, …, its picture, and what it shows as a line of text.
+        For each position of the slider, 1, 2, …, its picture, and its numbers as a line of text,
+        which the picture's alt text does not repeat.
     still : Picture
         What the same cell shows where no kernel runs.
     """
@@ -78,7 +81,7 @@ def routing_explorer(z: np.ndarray, iterations: int = 10) -> Explorer:
     Returns
     -------
     Explorer
-        Without a kernel: the iterations 1, 2, 3 and the last, in a row.
+        Without a kernel: the iterations 1, 3 and the last, in a row.
 
     Raises
     ------
@@ -88,6 +91,9 @@ def routing_explorer(z: np.ndarray, iterations: int = 10) -> Explorer:
     routing = route(z, iterations)
     check_plane(routing)
     positions = range(1, iterations + 1)
-    frames = [(routing_iteration(routing, k), routing_readout(routing, k)) for k in positions]
-    story = sorted({1, 2, 3, iterations} & set(positions))
+    frames = [
+        (replace(routing_iteration(routing, k), alt=WHAT_IS_DRAWN), routing_readout(routing, k))
+        for k in positions
+    ]
+    story = sorted({1, 3, iterations} & set(positions))
     return Explorer("iteration", frames, routing_row(routing, story))

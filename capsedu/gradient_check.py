@@ -40,7 +40,7 @@ def check_vjp(
     *,
     dy: np.ndarray | None = None,
     directions: int = 5,
-    max_entries: int = 200,
+    max_entries: int = 1000,
     seed: int = 0,
 ) -> GradientReport:
     """⟨vjp(x, dy), d⟩ = d/dh ⟨dy, f(x + h d)⟩ at h = 0, for unit vectors d and for random ones.

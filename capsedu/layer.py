@@ -4,7 +4,7 @@ import numpy as np
 
 from capsedu.arguments import check_rule, check_shape
 from capsedu.predictions import check_layer, predict, predict_vjp
-from capsedu.routing import Routing, check_routing, route, route_vjp
+from capsedu.routing import Iteration, Routing, check_routing, route, route_vjp
 
 
 def capsule_layer(W: np.ndarray, u: np.ndarray, iterations: int = 3) -> Routing:
@@ -115,9 +115,13 @@ def dv_dW(W: np.ndarray, u: np.ndarray, iterations: int = 3, rule: str = "unroll
     I, J, m, n = W.shape
     check_shape("u", u, batch=(), I=I, n=n)
     check_rule(rule)
-    z = predict(W, u)
-    # One copy of the example for each entry [k, a] of v, each with a dv that asks for that entry.
-    copies = np.broadcast_to(z, (J * m, I, J, m))
-    dv = np.eye(J * m, dtype=z.dtype).reshape(J * m, J, m)
-    dv_dz = route_vjp(route(copies, iterations), dv, rule)
+    routing = route(predict(W, u), iterations)
+
+    # One view of the example for each entry [k, a] of v, each with a dv that asks for that entry.
+    def copies(x: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(x, (J * m, *x.shape))
+
+    steps = tuple(Iteration(*map(copies, step)) for step in routing.steps)
+    dv = np.eye(J * m, dtype=routing.v.dtype).reshape(J * m, J, m)
+    dv_dz = route_vjp(Routing(steps, copies(routing.z)), dv, rule)
     return (dv_dz[..., None] * u[:, None, None, :]).reshape(J, m, I, J, m, n)

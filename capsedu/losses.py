@@ -16,6 +16,8 @@ def _target(v: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     check_shape("v", v, J=None, m=None)
     J = v.shape[-2]
+    if np.ma.is_masked(labels):
+        raise ValueError("labels: got masked entries, want the label of every example")
     try:
         labels = np.asarray(labels)
     except ValueError as ragged:

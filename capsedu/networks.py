@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capsedu.arguments import as_numbers, check_iterations, check_rule, check_shape
+from capsedu.arguments import as_count, as_number, as_numbers, check_rule, check_shape
 from capsedu.layer import capsule_layer, capsule_layer_vjp
 from capsedu.losses import margin_loss, margin_loss_vjp
 from capsedu.routing import Routing
@@ -56,9 +56,8 @@ def initial_W(
     """
     u = as_numbers("u", u)
     check_shape("u", u, batch=(), N=None, I=None, n=None)
-    if not all(isinstance(size, int | np.integer) and size >= 1 for size in (J, m)):
-        raise ValueError(f"J, m: got {J!r}, {m!r}, want integers of at least 1")
-    if not 0 < length < math.inf:
+    J, m = as_count("J", J), as_count("m", m)
+    if as_number("length", length) <= 0:
         raise ValueError(f"length: got {length!r}, want a number above 0")
     U = np.square(u, dtype=np.float64).sum(axis=(1, 2)).mean()
     if not 0 < U < math.inf:
@@ -84,7 +83,8 @@ class CapsuleClassifier:
     Raises
     ------
     ValueError
-        If W has not four axes, `iterations` is less than 1 or `rule` is unknown.
+        If `parameters` are not W alone, W has not four axes, `iterations` is less than 1 or `rule`
+        is unknown.
     """
 
     parameters: dict[str, np.ndarray]
@@ -92,9 +92,12 @@ class CapsuleClassifier:
     rule: str = "unrolled"
 
     def __post_init__(self) -> None:
+        if set(self.parameters) != {"W"}:
+            raise ValueError(f"parameters: got the names {[*self.parameters]}, want W alone")
         W = as_numbers("W", self.parameters["W"])
         check_shape("W", W, batch=(), I=None, J=None, m=None, n=None)
-        check_iterations(self.iterations)
+        self.parameters = {"W": W}
+        as_count("iterations", self.iterations)
         check_rule(self.rule)
 
     @property

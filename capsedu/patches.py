@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from capsedu.arguments import as_numbers, check_shape
+from capsedu.arguments import as_count, as_numbers, check_shape
 from capsedu.squashing import squash
 
 
@@ -38,8 +38,7 @@ def cut_patches(images: np.ndarray, size: int = 7, stride: int = 3) -> np.ndarra
     """
     images = as_numbers("images", images)
     check_shape("images", images, height=None, width=None)
-    if not all(isinstance(pixels, int | np.integer) and pixels >= 1 for pixels in (size, stride)):
-        raise ValueError(f"size, stride: got {size!r}, {stride!r}, want integers of at least 1")
+    size, stride = as_count("size", size), as_count("stride", stride)
     if min(images.shape[-2:]) < size:
         raise ValueError(
             f"images: got shape {images.shape}, want a height and width of at least {size}, "
@@ -106,8 +105,7 @@ class PatchBasis:
         check_shape("images", images, batch=(), N=None, height=None, width=None)
         if not np.isfinite(images).all():
             raise ValueError("images: some grey values are NaN or infinite, want finite numbers")
-        if not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"n: got {n!r}, want an integer of at least 1")
+        n = as_count("n", n)
         patches = cut_patches(images, size, stride).reshape(-1, size * size)
         mean = patches.mean(axis=0, dtype=np.float64)
         centred = patches - mean

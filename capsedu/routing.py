@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capsedu.arguments import as_numbers, check_iterations, check_rule, check_shape
+from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
 from capsedu.squashing import squash, squash_vjp
 
 
@@ -114,8 +114,8 @@ class Routing:
 
 
 def check_routing(routing: object) -> None:
-    """Raise ValueError unless `routing` is a Routing."""
-    if not isinstance(routing, Routing):
+    """Raise ValueError unless `routing` is a Routing of at least one iteration."""
+    if not isinstance(routing, Routing) or not routing.steps:
         raise ValueError(
             f"routing: got {type(routing).__name__}, want the Routing of the forward pass"
         )
@@ -150,7 +150,7 @@ def route(z: np.ndarray, iterations: int = 3) -> Routing:
     """
     z = as_numbers("z", z)
     check_shape("z", z, I=None, J=None, m=None)
-    iterations = check_iterations(iterations)
+    iterations = as_count("iterations", iterations)
     b = np.zeros(z.shape[:-1], z.dtype)
     steps: list[Iteration] = []
     for _ in range(iterations):

@@ -2,12 +2,13 @@
 
 import copy
 import math
-import operator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
+
+from capsedu.arguments import as_count
 
 
 @dataclass(eq=False)
@@ -130,7 +131,7 @@ class Training:
     ) -> None:
         self.train = _checked("train", *train, model.classes)
         self.test = _checked("test", *test, model.classes)
-        self.batch_size = _count("batch_size", batch_size)
+        self.batch_size = as_count("batch_size", batch_size)
         self.state = State(model, optimiser or Adam(), np.random.default_rng(seed), [])
 
     @property
@@ -162,7 +163,7 @@ class Training:
         KeyboardInterrupt
             On Ctrl-C; the last finished epoch is kept, and another `run` carries on.
         """
-        steps = _count("epochs", epochs) * math.ceil(len(self.train[1]) / self.batch_size)
+        steps = as_count("epochs", epochs) * math.ceil(len(self.train[1]) / self.batch_size)
         with tqdm(total=steps, leave=False, disable=not progress) as bar:
             for _ in range(epochs):
                 self.state = self._epoch_after(copy.deepcopy(self.state), bar)
@@ -223,14 +224,3 @@ def _checked(
             f"want integers from 0 to {classes - 1}"
         )
     return inputs, labels
-
-
-def _count(name: str, value: object) -> int:
-    """Return `value`, an integer of at least 1, or raise ValueError."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name}: got {value!r}, want an integer of at least 1")
-    return count

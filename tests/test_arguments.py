@@ -219,7 +219,9 @@ NUMBERS = {
 def test_no_numbers(case):
     name, call = NUMBERS[case]
     for x, had in ((["a", "b"], "dtype <U1"), (None, "dtype object")):
-        with pytest.raises(ValueError, match=f"^{name}: got {had}, want float, complex or integer"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: got {had}, want float32, float64, complex or integers"
+        ):
             call(x)
     with pytest.raises(ValueError, match=f"^{name}: rows of different lengths, want an array"):
         call([[1.0, 2.0], [3.0]])
@@ -369,3 +371,23 @@ def test_the_public_signatures_are_those_that_others_call():
         ]
         found[name] = str(inspect.Signature(plain))
     assert found == wanted
+
+
+@pytest.mark.parametrize("name", ["squash", "softmax"])
+def test_half_precision_is_refused(name):
+    with pytest.raises(ValueError, match=r"^[sb]: got dtype float16, want float32, float64"):
+        getattr(capsedu, name)(np.ones(3, np.float16))
+
+
+def test_masked_entries_are_refused():
+    masked = np.ma.array([1.0, 2.0], mask=[True, False])
+    with pytest.raises(ValueError, match=r"^s: got masked entries"):
+        squash(masked)
+    with pytest.raises(ValueError, match=r"^labels: got masked entries"):
+        margin_loss(v, np.ma.array(labels, mask=labels == 0))
+    np.testing.assert_array_equal(squash(np.ma.array([3.0, 4.0])), squash([3.0, 4.0]))
+
+
+def test_a_routing_of_no_iteration_is_none():
+    with pytest.raises(ValueError, match=r"^routing: got Routing, want the Routing of the forward"):
+        capsule_layer_vjp(W, u, capsedu.Routing(()), dv)

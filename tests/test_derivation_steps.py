@@ -56,6 +56,17 @@ def test_a_true_step_that_sympy_cannot_decide_is_confirmed():
         (sp.Derivative(x * sp.exp(x), x), sp.exp(x), "product rule forgotten"),
         (sp.Derivative(sp.sin(x**2), x), sp.cos(x**2), "chain rule forgotten"),
         (sp.sqrt(x**2), x, "the root of a square, for real x"),
+        (INDICES[0] ** 2 * x, INDICES[0] * x, "true for an index of 0 or 1 only"),
+        (sp.Max(0, x - 3), sp.Integer(0), "a hinge that opens at 3"),
+        (abs(x - 3), 3 - x, "true below 3 only"),
+        (sp.Rational(1, 10**27) * x, sp.Rational(2, 10**27) * x, "off by two, and tiny"),
+        (
+            sp.KroneckerDelta(INDICES[0], INDICES[1])
+            + sp.KroneckerDelta(INDICES[0], INDICES[1] + 1)
+            + sp.KroneckerDelta(INDICES[0] + 1, INDICES[1]),
+            sp.Integer(1),
+            "true for neighbours only",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -124,8 +135,25 @@ def test_many_deltas_do_not_hide_a_mistake(wrong):
         Derivation(L, sp.Mul(*apart, u_p)).step(sp.Mul(*apart) * wrong, "wrong")
 
 
+def test_sums_may_count_from_0_or_from_1():
+    i, j = INDICES[:2]
+    size = sp.Symbol("m", integer=True, positive=True)
+    w = sp.IndexedBase("w", real=True)
+    for limits in ((i, 0, size - 1), (i, 1, size)):
+        picked = sp.Sum(sp.KroneckerDelta(i, j) * w[i], limits)
+        assert Derivation(L, picked).step(w[j], "the delta picks j").steps
+        with pytest.raises(Refuted):
+            Derivation(L, picked).step(w[j] * sp.KroneckerDelta(j, 0), "picks another")
+
+
+@pytest.mark.parametrize("other", [sp.Symbol("x"), "x", sp.Symbol("x", positive=True)])
+def test_two_symbols_of_one_name_are_told(other):
+    with pytest.raises(ValueError, match="x stands for two symbols"):
+        Derivation(L, 2 * x).step(2 * sp.sympify(other), "the same")
+
+
 def test_no_point_is_no_proof():
-    with pytest.raises(ValueError, match="no point"):
+    with pytest.raises(ValueError, match="found 0 points"):
         Derivation(L, sp.sqrt(-1 - x**2)).step(sp.sqrt(-1 - x**2) + 1, "both imaginary")
 
 

@@ -385,7 +385,10 @@ S = {"s": np.array([[3.0, 4.0], [0.3, 0.4]])}
         (np.full((2, 2), np.nan), "s[0, 0]: got nan, and 4 of 4 entries are NaN or infinite"),
         (np.array([[0, 1], [np.inf, 1]]), "s[1, 0]: got inf, and 1 of 4 entries are NaN"),
         (np.ones((2, 2), complex), "s: got a gradient of complex numbers, want real ones: WRONG"),
-        (None, "gradient of s: got dtype object, want float, complex or integer numbers: WRONG"),
+        (
+            None,
+            "gradient of s: got dtype object, want float32, float64, complex or integers: WRONG",
+        ),
     ],
 )
 def test_what_is_no_gradient_fails_in_words(claim, words):
@@ -637,10 +640,10 @@ def test_the_seed_decides_everything():
         ({}, {}, "arguments: got {}, want a dict of names and arrays"),
         ({"s": [1.0, np.nan]}, {}, "s: got NaN or infinite numbers, want finite ones"),
         ({"s": [1j]}, {}, "s: got complex numbers, want real ones"),
-        ({"s": ["a"]}, {}, "s: got dtype <U1, want float, complex or integer numbers"),
+        ({"s": ["a"]}, {}, "s: got dtype <U1, want float32, float64, complex or integers"),
         (S, {"dy": np.ones(2)}, "dy: got shape (2,), want (2, 2), the shape of y"),
         (S, {"dy": np.full((2, 2), np.inf)}, "dy: got NaN or infinite numbers"),
-        (S, {"directions": -1}, "directions, max_entries: got -1 and 200"),
+        (S, {"directions": -1}, "directions, max_entries: got -1 and 1000"),
         (S, {"directions": 0, "max_entries": 0}, "got 0 and 0, want 0 or more, and not both 0"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 from sympy import Indexed
 
-from capsedu.arguments import as_numbers, check_iterations, check_rule, check_shape
+from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
 from capsedu.derivation.index_notation import (
     Node,
     gradient_of,
@@ -91,7 +91,7 @@ def generate_layer(
     Equations `prediction`, `routing`, `coupling`, `total-input`, `squash`, `agreement` and their
     `-vjp`: notebook 05.
     """
-    iterations = check_iterations(iterations)
+    iterations = as_count("iterations", iterations)
     check_rule(rule)
     places = _places(_with(nodes), iterations)
     source = Source()

@@ -21,6 +21,7 @@ WHAT_IS_DRAWN = (
     "thicker and darker, with total input s and output v inside the unit circle; beside them the "
     "couplings as a matrix, inputs down and outputs across."
 )
+AROUND = np.array([(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 100)])
 
 
 def entropy(c: np.ndarray) -> np.ndarray:
@@ -41,13 +42,14 @@ def entropy(c: np.ndarray) -> np.ndarray:
 
 
 def routing_readout(routing: Routing, k: int) -> str:
-    """Return iteration k (from 1) in a line: ‖v_j‖, each input's couplings, their mean entropy."""
+    """Return iteration k (from 1) in a line: ‖s_j‖, ‖v_j‖, b_ij, c_ij and their mean entropy."""
     step = _step(routing, k)
-    lengths = ", ".join(f"{length:.2f}" for length in np.linalg.norm(step.v, axis=-1))
-    couplings = " · ".join(" ".join(f"{c:.2f}" for c in row) for row in step.c)
+    s, v = (", ".join(f"{x:.2f}" for x in np.linalg.norm(y, axis=-1)) for y in (step.s, step.v))
+    b, c = (" · ".join(" ".join(f"{x:.2f}" for x in row) for row in y) for y in (step.b, step.c))
     return (
-        f"Iteration {k} of {len(routing.steps)}. Lengths of the outputs: {lengths}. "
-        f"Couplings, input by input: {couplings}. Mean entropy: {entropy(step.c).mean():.2f}."
+        f"Iteration {k} of {len(routing.steps)}. Lengths of s: {s}. Lengths of v: {v}. "
+        f"Logits b, input by input: {b}. Couplings c, input by input: {c}. "
+        f"Mean entropy: {entropy(step.c).mean():.2f}."
     )
 
 
@@ -67,21 +69,27 @@ def routing_iteration(routing: Routing, k: int) -> Picture:
         If z has another shape or is not finite, or there is no iteration k.
     """
     check_plane(routing)
-    panels = routing.c.shape[-1] + 1
-    with drawing(3 * panels, 3) as figure:
-        _draw_iteration(figure.subplots(1, panels), routing, k)
+    J = routing.c.shape[-1]
+    with drawing(3 * J + 1.8, 2.4) as figure:
+        panels = figure.subplots(1, J + 1, width_ratios=[3] * J + [1.8])
+        _draw_iteration(panels, routing, k)
+        for j, axes in enumerate(panels[:-1], start=1):
+            axes.set_title(f"output {j}")
+        panels[-1].set_title("couplings")
         return picture(figure, f"{WHAT_IS_DRAWN} {routing_readout(routing, k)}")
 
 
-def routing_row(routing: Routing, chosen: Sequence[int] = (1, 2, 3, 10)) -> Picture:
+def routing_row(routing: Routing, chosen: Sequence[int] = (1, 3, 10)) -> Picture:
     """Several iterations of one example side by side, each drawn as in `routing_iteration`."""
     check_plane(routing)
-    panels = routing.c.shape[-1] + 1
-    with drawing(2.25 * len(chosen), 2 * panels) as figure:
-        columns = figure.subplots(panels, len(chosen), squeeze=False).T
+    J = routing.c.shape[-1]
+    with drawing(3 * len(chosen), 2 * (J + 1)) as figure:
+        columns = figure.subplots(J + 1, len(chosen), squeeze=False).T
         for k, column in zip(chosen, columns, strict=True):
             _draw_iteration(column, routing, k)
-            column[0].set_title(f"iteration {k}\n{column[0].get_title()}")
+            column[0].set_title(f"iteration {k}", fontsize="large")
+        for j, axes in enumerate(columns[0, :-1], start=1):
+            axes.set_ylabel(f"output {j}", fontsize="large")
         for axes in columns[1:, -1]:
             axes.set_ylabel("")
         told = " ".join(routing_readout(routing, k) for k in chosen)
@@ -109,20 +117,26 @@ def _draw_iteration(panels: Sequence[Axes], routing: Routing, k: int) -> None:
     """Draw iteration k into J + 1 axes: a plane for each output capsule, then the couplings."""
     step = _step(routing, k)
     # The same window in every plane and at every iteration, so that what moves is what changed.
-    points = [routing.z.reshape(-1, 2), *(each.s for each in routing.steps), [[-1, -1], [1, 1]]]
-    low, high = np.min(np.vstack(points), axis=0) - 0.2, np.max(np.vstack(points), axis=0) + 0.2
-    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 100))
+    every_s = np.array([each.s for each in routing.steps])
+    points = np.vstack([routing.z.reshape(-1, 2), every_s.reshape(-1, 2), AROUND])
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.09 * (high - low).max()
     for j, axes in enumerate(panels[:-1]):
-        axes.plot(circle.real, circle.imag, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
-        _arrow(axes, step.s[j], COLOURS["s"], width=6, zorder=1)
-        for i, (z, c) in enumerate(zip(routing.z[:, j], step.c[:, j], strict=True)):
+        axes.plot(*AROUND.T, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
+        _arrow(axes, step.s[j], COLOURS["s"], width=1.5, zorder=1)
+        for z, c in zip(routing.z[:, j], step.c[:, j], strict=True):
             _arrow(axes, z, COLOURS["z"], width=0.5 + 3 * c, alpha=0.15 + 0.85 * c, zorder=2)
-            _label(axes, z, str(i + 1), along=0.17, fontsize=8)
         _arrow(axes, step.v[j], COLOURS["v"], width=3, zorder=3)
-        _label(axes, step.s[j], "$s$", across=-0.25)
-        _label(axes, step.v[j], "$v$", across=-0.25)
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-        axes.set(title=f"output {j + 1}", xticks=[], yticks=[])
+        # Labels keep clear of s at every iteration, so that those of the inputs stand still.
+        tips = [*routing.z[:, j], step.s[j], step.v[j]]
+        names = [*(str(i) for i in range(1, len(tips) - 1)), "$s$", "$v$"]
+        taken = _along([*routing.z[:, j], *every_s[:, j]])
+        for tip, name in zip(tips, names, strict=True):
+            at = _free_place(tip, taken, distance=0.6 * margin)
+            axes.text(*at, name, ha="center", va="center", path_effects=HALO, zorder=4, fontsize=10)
+            taken = np.vstack([taken, at])
+        axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+        axes.set(aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     _draw_couplings(panels[-1], step.c)
 
@@ -134,13 +148,15 @@ def _arrow(axes: Axes, tip: np.ndarray, colour: str, width: float, **style: floa
     axes.annotate("", tip, (0, 0), arrowprops={**head, **style, "mutation_scale": 10})
 
 
-def _label(
-    axes: Axes, tip: np.ndarray, text: str, along: float = 0, across: float = 0, **style: float
-) -> None:
-    """Write `text` at the tip of an arrow, shifted along and across its direction."""
-    x, y = tip / max(np.hypot(*tip), 1e-9)
-    at = tip + along * np.array([x, y]) + across * np.array([-y, x])
-    axes.text(*at, text, ha="center", va="center", path_effects=HALO, zorder=4, **style)
+def _along(tips: Sequence[np.ndarray]) -> np.ndarray:
+    """Return points along the arrows from the origin to the `tips`."""
+    return (np.linspace(0, 1, 20)[:, None, None] * np.array(tips)).reshape(-1, 2)
+
+
+def _free_place(tip: np.ndarray, taken: np.ndarray, distance: float) -> np.ndarray:
+    """Return the place at `distance` from `tip` that is farthest from all that is `taken`."""
+    places = tip + distance * AROUND
+    return places[np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1).argmax()]
 
 
 def _draw_couplings(axes: Axes, c: np.ndarray) -> None:
@@ -153,7 +169,7 @@ def _draw_couplings(axes: Axes, c: np.ndarray) -> None:
         axes.set_yticks(range(I), range(1, I + 1))
     axes.set_xticks(range(J), range(1, J + 1))
     axes.tick_params(length=0)
-    axes.set(title="couplings", xlabel="output $j$", ylabel="input $i$")
+    axes.set(xlabel="couplings to output $j$", ylabel="input $i$")
 
 
 def entropy_curves(curves: Mapping[str, np.ndarray]) -> Picture:
