@@ -93,6 +93,18 @@ EQUATIONS = (
         "capsedu.softmax_vjp",
     ),
     Equation(
+        "total-input-vjp",
+        "dc_ij = z_ij·ds_j, dz_ij = c_ij ds_j",
+        "06_through_the_routing",
+        "capsedu.route_vjp",
+    ),
+    Equation(
+        "agreement-vjp",
+        "db_ij = db⁺_ij, dz_ij = db⁺_ij v_j, dv_j = Σ_i db⁺_ij z_ij",
+        "06_through_the_routing",
+        "capsedu.route_vjp",
+    ),
+    Equation(
         "unrolled-vjp",
         "dz_ij = Σ_k (c_ij J(s_j) dv_j)ᵏ + Σ_k db_ijᵏ v_jᵏ",
         "06_through_the_routing",
@@ -103,5 +115,12 @@ EQUATIONS = (
         "∂v_k[a]/∂W_ij[l,p] = ∂v_k[a]/∂z_ij[l] u_i[p], for k = j and k ≠ j",
         "06_through_the_routing",
         "capsedu.dv_dW",
+    ),
+    Equation("layer", "v = routing(z), z_ij = W_ij u_i", "00_start_here", "capsedu.capsule_layer"),
+    Equation(
+        "layer-vjp",
+        "dW_ij = Σ_batch dz_ij u_iᵀ, du_i = Σ_j W_ijᵀ dz_ij, dz by either rule",
+        "00_start_here",
+        "capsedu.capsule_layer_vjp",
     ),
 )

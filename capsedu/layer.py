@@ -31,7 +31,7 @@ def capsule_layer(W: np.ndarray, u: np.ndarray, iterations: int = 3) -> Routing:
 
     Notes
     -----
-    Equations `prediction` and `routing`: Sabour, Frosst & Hinton 2017, eq. 2 and procedure 1.
+    Equation `layer`: Sabour, Frosst & Hinton 2017, eq. 2 and procedure 1.
     """
     return Routing(route(predict(W, u), iterations).steps)
 
@@ -68,7 +68,7 @@ def capsule_layer_vjp(
 
     Notes
     -----
-    Equations `frozen-vjp`, `unrolled-vjp` and `prediction-vjp`: notebooks 04 and 06.
+    Equation `layer-vjp`: notebooks 00, 04 and 06.
     """
     W, u = check_layer(W, u)
     I, J, m, _ = W.shape

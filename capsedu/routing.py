@@ -197,7 +197,8 @@ def route_vjp(routing: Routing, dv: np.ndarray, rule: str = "unrolled") -> np.nd
 
     Notes
     -----
-    Equations `frozen-vjp` (notebook 04) and `unrolled-vjp` (notebook 06).
+    Equations `frozen-vjp` (notebook 04), and `unrolled-vjp` with its parts `total-input-vjp` and
+    `agreement-vjp` (notebook 06).
     """
     check_routing(routing)
     z = routing.z

@@ -7,6 +7,7 @@ import notebook_state as state
 import pytest
 
 import capsedu
+from capsedu.derivation import generate_layer
 from capsedu.equations import EQUATIONS
 
 ID = re.compile(r"`([a-z]+(?:-[a-z]+)*)`")
@@ -46,6 +47,12 @@ def test_no_docstring_names_an_equation_that_is_not_registered():
         named = set(ID.findall(notes(getattr(capsedu, name))))
         assert named, f"{name} names no equation"
         assert named <= IDS, name
+
+
+@pytest.mark.parametrize("rule", ["frozen", "unrolled"])
+def test_no_generated_line_names_an_equation_that_is_not_registered(rule):
+    named = set(re.findall(r"  # ([a-z-]+)$", generate_layer(3, rule).source, re.MULTILINE))
+    assert {"prediction", "squash-vjp", "total-input-vjp"} <= named <= IDS
 
 
 def test_no_notebook_names_an_equation_that_is_not_registered():
