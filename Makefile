@@ -1,12 +1,17 @@
-# make lab    read and run the notebooks      make test       every test
-# make quick  the library's tests alone       make notebooks  execute them into their committed state
-#                                             make oldest     the quick tests on the oldest versions promised
+# make lab        read and run the notebooks (LAB_ARGS is passed on to JupyterLab)
+# make test       every test
+# make quick      the library's tests alone, in under a minute
+# make notebooks  execute the notebooks into their committed state
+# make oldest     the quick tests on the oldest versions that are promised
 PYTHON   ?= python3
 VENV     ?= .venv
 LAB_ARGS ?=
 BIN      := $(VENV)/bin
 
-.PHONY: lab test quick notebooks oldest
+.PHONY: help lab test quick notebooks oldest
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
 
 lab: $(VENV)/lab.installed
 	$(BIN)/python -m jupyterlab --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
@@ -30,7 +35,7 @@ $(VENV)/%.installed: pyproject.toml
 	$(check_python)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --editable ".[$*]" $(PINS)
-	@touch $@
+	@touch $@ $(VENV)/lab.installed  # the test extra contains the lab extra
 
 define CHECK_PYTHON
 import sys

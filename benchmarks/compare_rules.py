@@ -68,8 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
         results = read_results(options.results)
         complete(settings, results, options.results)
     except KeyboardInterrupt:
-        kept = f"{len(results)} runs are in {options.results}, " if options.results else ""
-        sys.exit(f"interrupted: {kept or 'nothing was kept, '}the same command carries on")
+        if options.results is None:
+            sys.exit("interrupted: nothing was kept; with --results FILE it would carry on")
+        sys.exit(
+            f"interrupted: {len(results)} runs are in {options.results}; "
+            "the same command carries on"
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"compare_rules.py: {error}")
     print(table(settings, results))

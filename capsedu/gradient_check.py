@@ -30,6 +30,7 @@ NEIGHBOURS = 4  # how many such points the claimed gradient is computed at
 # what is usual, so that the bounds in a report are the same on every machine.
 FLOOR = {COMPLEX_STEP: 1e-12, CENTRAL: 1e-9}
 FLOOR_IN_EPS = 100  # the same for what the arguments' precision allows; it counts for float32
+COARSE = 1e-10  # the precision of float32, in which one entry is lost among thousands
 BLIND = 5e-4  # where more than this part of the largest entry is explained, a mistake could hide
 
 
@@ -108,6 +109,13 @@ def check_vjp(
         elif x.size == 0:
             notes.append(f"{name} has no entries: nothing was compared.")
         else:
+            unmoved = x.size - max_entries
+            if unmoved > 0 and (directions == 0 or eps > COARSE):
+                seen = "not looked at" if directions == 0 else "moved only together"
+                notes.append(
+                    f"{unmoved} entries of {name} were {seen}: a mistake in one of them would not "
+                    "show. Raise max_entries."
+                )
             claim = np.asarray(claims[k], dtype=np.float64)
             change = np.max([abs(np.asarray(other[k]) - claim).max() for other in nearby])
             for moves in (

@@ -60,7 +60,7 @@ class Comparison:
         step, error, explained = self.largest_step, "", self.largest_explained
         if self.error > self.explained:
             step, explained = self.step, self.explained
-            error = _number(self.error, explained)
+            error = _number(self.error, explained, self.error)
         return [
             self.argument if len(self.argument) <= 12 else self.argument[:11] + "…",
             f"{some}{self.total} {kind}",
@@ -85,7 +85,8 @@ class Comparison:
         if self.along == "directions":
             place = f" along direction {index}"
         got, want, error = (
-            _number(value, self.explained) for value in (self.got, self.want, self.error)
+            _number(value, self.explained, self.error)
+            for value in (self.got, self.want, self.error)
         )
         method = f"{self.method}, step {self.step:.1e}"
         explain = "rounding explains"
@@ -175,11 +176,14 @@ def _bound(explained: float) -> str:
     return f"< 1e{math.ceil(math.log10(explained) - 1e-6):+03d}"
 
 
-def _number(value: float, explained: float, zero: str = "0") -> str:
-    """Return four digits, or as many as rounding leaves; `zero` where it leaves none."""
+def _number(value: float, explained: float, error: float) -> str:
+    """Return four digits, or more if it takes more to see the error, but none of rounding's."""
     if abs(value) <= explained:
-        return zero
+        return "0"
     if not math.isfinite(value):
         return f"{value}"
-    digits = math.ceil(math.log10(abs(value) / explained)) if explained else 4
-    return f"{value:.{min(digits, 4)}g}"
+    wanted = 4
+    if 0 < error < abs(value):
+        wanted = max(wanted, 2 + math.ceil(math.log10(abs(value) / error)))
+    digits = math.ceil(math.log10(abs(value) / explained)) if explained else wanted
+    return f"{value:.{min(digits, wanted)}g}"

@@ -332,6 +332,26 @@ def test_one_entry_off_by_a_thousandth_fails_in_float32():
     assert not check_vjp(layer(3), wrong, arguments).passed
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options", "note"),
+    [
+        (np.float32, {"max_entries": 5}, "moved only together"),
+        (np.float32, {"max_entries": 5, "directions": 0}, "not looked at"),
+        (np.float64, {"max_entries": 5, "directions": 0}, "not looked at"),
+        (np.float64, {"max_entries": 5}, None),
+        (np.float32, {}, None),
+    ],
+)
+def test_it_says_which_entries_a_mistake_could_hide_in(dtype, options, note):
+    arguments = {key: x.astype(dtype) for key, x in layer_point(7, batch=(3,)).items()}
+    report = check_vjp(layer(3), layer_vjp(3), arguments, **options)
+    assert report.passed
+    unmoved = arguments["W"].size - 5
+    said = f"{unmoved} entries of W were {note}: a mistake in one of them would not show"
+    assert (said in unfolded(report)) == (note is not None)
+    assert ("Raise max_entries" in unfolded(report)) == (note is not None)
+
+
 def test_directions_find_a_mistake_that_the_sample_missed():
     rng = np.random.default_rng(0)
     point = {"W": rng.standard_normal((3, 2, 2, 300)), "u": rng.standard_normal((3, 300)) / 20}

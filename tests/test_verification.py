@@ -1,6 +1,8 @@
 """The verifier is verified: every equation passes, and each planted mistake fails in its row."""
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,13 +34,40 @@ def test_the_command_verifies_all(capsys):
 def test_the_command_fails_with_one_that_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr(capsedu, "softmax_vjp", lambda c, dc: c * dc)
     monkeypatch.setattr(
-        "capsedu.command_line.verify",
+        "capsedu.verification.verify",
         lambda seed: verify(seed, [e for e in EQUATIONS if e.id.startswith("coupling")]),
     )
     assert main(["verify", "--seed", "3"]) == 1
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-2].startswith("coupling-vjp") and printed[-2].endswith("FAILED")
-    assert printed[-1] == "1 of 2 equations FAILED, seed 3: coupling-vjp"
+    assert printed[-3].startswith("coupling-vjp") and printed[-3].endswith("FAILED")
+    assert printed[-2].startswith("coupling-vjp says db_ij = c_ij (dc_ij")
+    assert printed[-1] == "1 of 2 equations FAILED, seed 3."
+
+
+@pytest.mark.parametrize("seed", ["-1", "one", "1.5"])
+def test_the_command_wants_a_seed(capsys, seed):
+    with pytest.raises(SystemExit, match="2"):
+        main(["verify", "--seed", seed])
+    assert f"got '{seed}', want an integer of at least 0" in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "capsedu.verification", None)
+    assert main(["verify"]) == 1
+    assert "is missing: pip install 'capsedu[lab]'" in capsys.readouterr().err
+
+
+def test_the_command_stops_quietly_when_nobody_reads():
+    command = (
+        f"{sys.executable} -c 'from capsedu.command_line import main; exit(main([\"verify\"]))'"
+    )
+    process = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 141
+    assert process.stderr == "" and process.stdout.startswith("equation")
 
 
 def test_another_seed_is_another_shape():
