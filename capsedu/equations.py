@@ -35,92 +35,44 @@ class Equation:
         return getattr(import_module(module), name)
 
 
-EQUATIONS = (
-    Equation("squash", "v = ‖s‖ s / (1 + ‖s‖²)", "01_squash", "capsedu.squash"),
-    Equation(
-        "squash-jacobian",
-        "∂v/∂s = ‖s‖/(1+‖s‖²) I + (1−‖s‖²)/(‖s‖(1+‖s‖²)²) s sᵀ",
-        "01_squash",
-        "capsedu.squash_jacobian",
-    ),
-    Equation("squash-vjp", "ds = (∂v/∂s)ᵀ dv", "01_squash", "capsedu.squash_vjp"),
-    Equation("prediction", "z_ij = W_ij u_i", "02_prediction_vectors", "capsedu.predict"),
-    Equation(
-        "prediction-vjp",
-        "dW_ij = Σ_batch dz_ij u_iᵀ, du_i = Σ_j W_ijᵀ dz_ij",
-        "02_prediction_vectors",
-        "capsedu.predict_vjp",
-    ),
-    Equation(
-        "frozen-jacobian",
-        "∂v_k[a]/∂W_ij[l,p] = δ_jk c_ij J_j[a,l] u_i[p]",
-        "02_prediction_vectors",
-        "capsedu.dv_dW",
-    ),
-    Equation(
-        "coupling",
-        "c_ij = exp(b_ij) / Σ_l exp(b_il)",
-        "03_routing_by_agreement",
-        "capsedu.softmax",
-    ),
-    Equation("total-input", "s_j = Σ_i c_ij z_ij", "03_routing_by_agreement", "capsedu.route"),
-    Equation("agreement", "b_ij ← b_ij + z_ij·v_j", "03_routing_by_agreement", "capsedu.route"),
-    Equation(
-        "routing",
-        "b = 0; r times: coupling, total-input, squash, and agreement but the last time",
-        "03_routing_by_agreement",
-        "capsedu.route",
-    ),
-    Equation(
-        "frozen-vjp", "dz_ij = c_ij J(s_j) dv_j", "04_constant_couplings", "capsedu.route_vjp"
-    ),
-    Equation(
-        "margin-loss",
-        "L = mean Σ_k T_k max(0, m⁺−‖v_k‖)² + λ (1−T_k) max(0, ‖v_k‖−m⁻)²",
-        "04_constant_couplings",
-        "capsedu.margin_loss",
-    ),
-    Equation(
-        "margin-loss-vjp",
-        "dv_k = (−2 T_k max(0, m⁺−‖v_k‖) + 2λ (1−T_k) max(0, ‖v_k‖−m⁻)) v_k/‖v_k‖ / batch",
-        "04_constant_couplings",
-        "capsedu.margin_loss_vjp",
-    ),
-    Equation(
-        "coupling-vjp",
-        "db_ij = c_ij (dc_ij − Σ_l c_il dc_il)",
-        "06_through_the_routing",
-        "capsedu.softmax_vjp",
-    ),
-    Equation(
-        "total-input-vjp",
-        "dc_ij = z_ij·ds_j, dz_ij = c_ij ds_j",
-        "06_through_the_routing",
-        "capsedu.route_vjp",
-    ),
-    Equation(
-        "agreement-vjp",
-        "db_ij = db⁺_ij, dz_ij = db⁺_ij v_j, dv_j = Σ_i db⁺_ij z_ij",
-        "06_through_the_routing",
-        "capsedu.route_vjp",
-    ),
-    Equation(
-        "unrolled-vjp",
-        "dz_ij = Σ_k (c_ij J(s_j) dv_j)ᵏ + Σ_k db_ijᵏ v_jᵏ",
-        "06_through_the_routing",
-        "capsedu.route_vjp",
-    ),
-    Equation(
-        "unrolled-jacobian",
-        "∂v_k[a]/∂W_ij[l,p] = ∂v_k[a]/∂z_ij[l] u_i[p], for k = j and k ≠ j",
-        "06_through_the_routing",
-        "capsedu.dv_dW",
-    ),
-    Equation("layer", "v = routing(z), z_ij = W_ij u_i", "00_start_here", "capsedu.capsule_layer"),
-    Equation(
-        "layer-vjp",
-        "dW_ij = Σ_batch dz_ij u_iᵀ, du_i = Σ_j W_ijᵀ dz_ij, dz by either rule",
-        "00_start_here",
-        "capsedu.capsule_layer_vjp",
-    ),
+# For each notebook, a line an equation: its id, the function in capsedu, what it says.
+BY_NOTEBOOK = {
+    "01_squash": """
+        squash             squash             v = ‖s‖ s / (1 + ‖s‖²)
+        squash-jacobian    squash_jacobian    ∂v/∂s = ‖s‖/(1+‖s‖²) I + (1−‖s‖²)/(‖s‖(1+‖s‖²)²) s sᵀ
+        squash-vjp         squash_vjp         ds = (∂v/∂s)ᵀ dv
+    """,
+    "02_prediction_vectors": """
+        prediction         predict            z_ij = W_ij u_i
+        prediction-vjp     predict_vjp        dW_ij = Σ_batch dz_ij u_iᵀ, du_i = Σ_j W_ijᵀ dz_ij
+        frozen-jacobian    dv_dW              ∂v_k[a]/∂W_ij[l,p] = δ_jk c_ij J_j[a,l] u_i[p]
+    """,
+    "03_routing_by_agreement": """
+        coupling           softmax            c_ij = exp(b_ij) / Σ_l exp(b_il)
+        total-input        route              s_j = Σ_i c_ij z_ij
+        agreement          route              b_ij ← b_ij + z_ij·v_j
+        routing            route              b = 0; r times: coupling, total-input, squash, and agreement but the last time
+    """,
+    "04_constant_couplings": """
+        frozen-vjp         route_vjp          dz_ij = c_ij J(s_j) dv_j
+        margin-loss        margin_loss        L = mean Σ_k T_k max(0, m⁺−‖v_k‖)² + λ (1−T_k) max(0, ‖v_k‖−m⁻)²
+        margin-loss-vjp    margin_loss_vjp    dv_k = (−2 T_k max(0, m⁺−‖v_k‖) + 2λ (1−T_k) max(0, ‖v_k‖−m⁻)) v_k/‖v_k‖ / batch
+    """,
+    "06_through_the_routing": """
+        coupling-vjp       softmax_vjp        db_ij = c_ij (dc_ij − Σ_l c_il dc_il)
+        total-input-vjp    route_vjp          dc_ij = z_ij·ds_j, dz_ij = c_ij ds_j
+        agreement-vjp      route_vjp          db_ij = db⁺_ij, dz_ij = db⁺_ij v_j, dv_j = Σ_i db⁺_ij z_ij
+        unrolled-vjp       route_vjp          dz_ij = Σ_k (c_ij J(s_j) dv_j)ᵏ + Σ_k db_ijᵏ v_jᵏ
+        unrolled-jacobian  dv_dW              ∂v_k[a]/∂W_ij[l,p] = ∂v_k[a]/∂z_ij[l] u_i[p], for k = j and k ≠ j
+    """,
+    "00_start_here": """
+        layer              capsule_layer      v = routing(z), z_ij = W_ij u_i
+        layer-vjp          capsule_layer_vjp  dW_ij = Σ_batch dz_ij u_iᵀ, du_i = Σ_j W_ijᵀ dz_ij, dz by either rule
+    """,
+}
+
+EQUATIONS = tuple(
+    Equation(id, statement, notebook, f"capsedu.{function}")
+    for notebook, table in BY_NOTEBOOK.items()
+    for id, function, statement in (line.split(maxsplit=2) for line in table.strip().splitlines())
 )
