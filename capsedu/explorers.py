@@ -40,10 +40,10 @@ class Explorer(widgets.VBox):
 
     def __init__(self, name: str, frames: Sequence[tuple[Picture, str]], still: Picture):
         # A screen reader says the slider's value, so that is the position: from 1, like the frames,
-        # with nothing at 0.
+        # with nothing at 0. The slider's own readout would say it again.
         slots = [widgets.HTML(), *(_frame(*frame) for frame in frames)]
         shown = widgets.Stack(slots, selected_index=1)
-        slider = widgets.IntSlider(value=1, min=1, max=len(frames), description=name)
+        slider = widgets.IntSlider(value=1, min=1, max=len(frames), description=name, readout=False)
         play = widgets.Play(value=1, min=1, max=len(frames), interval=1000)
         super().__init__([widgets.HBox([play, slider]), shown])
         self.links = (

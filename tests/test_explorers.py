@@ -1,5 +1,6 @@
 """The explorers: frames and still from one drawing, readouts that are what floor 1 computes."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from reference import assert_close, loop_layer
 import capsedu
 from capsedu.explorers import routing_explorer
 from capsedu.figures import routing as figures
-from capsedu.figures.palette import COLOURS
 from capsedu.figures.canvas import drawing
+from capsedu.figures.palette import COLOURS
 
 NOTEBOOK = notebook_state.NOTEBOOKS / "03_routing_by_agreement.ipynb"
 
@@ -43,11 +44,12 @@ def steps_by_loops(z, iterations):
 
 def test_the_readout_says_what_routing_computes(z, explorer):
     steps = steps_by_loops(z, 4)
-    for k, (_, c, _, v) in enumerate(steps, start=1):
+    for k, (b, c, s, v) in enumerate(steps, start=1):
         html = parts(explorer)[2].children[k].value
-        numbers = [float(n) for n in re.findall(r"\d+\.\d+", html[html.index("<p>") :])]
+        numbers = [float(n) for n in re.findall(r"-?\d+\.\d+", html[html.index("<p>") :])]
         choice = np.where(c > 0, -c * np.log(c), 0).sum(axis=1) / np.log(2)
-        want = [*np.linalg.norm(v, axis=-1), *c.ravel(), choice.mean()]
+        lengths = np.linalg.norm([s, v], axis=-1)
+        want = [*lengths.ravel(), *b.ravel(), *c.ravel(), choice.mean()]
         np.testing.assert_allclose(numbers, want, rtol=0, atol=0.005 + 1e-12)
         assert f"Iteration {k} of 4." in html
 
@@ -62,11 +64,11 @@ def test_frames_and_still_are_drawn_by_the_same_function_once(z, monkeypatch):
 
     monkeypatch.setattr(figures, "_draw_iteration", recorded)
     explorer = routing_explorer(z[:1, :1], iterations=5)
-    assert drawn == [1, 2, 3, 4, 5, 1, 2, 3, 5]  # the frames, then the still
+    assert drawn == [1, 2, 3, 4, 5, 1, 3, 5]  # the frames, then the still
     _, slider, stack = parts(explorer)
     slider.value, stack.selected_index = 4, 4
     explorer._repr_mimebundle_()
-    assert len(drawn) == 9
+    assert len(drawn) == 8
 
 
 def test_arrows_and_matrix_are_where_and_as_strong_as_the_arrays_say(z):
@@ -95,6 +97,7 @@ def test_arrows_and_matrix_are_where_and_as_strong_as_the_arrays_say(z):
 def test_the_slider_has_a_label_and_a_place_for_every_iteration(explorer):
     play, slider, stack = parts(explorer)
     assert slider.description == "iteration"
+    assert not slider.readout  # the line under the picture says it
     for control in (play, slider):
         assert (control.value, control.min, control.max) == (1, 1, 4)
     assert stack.selected_index == 1
@@ -120,7 +123,7 @@ def test_one_output_holds_the_widget_and_the_still(z, explorer):
     assert data["image/png"] == still["image/png"]
     assert metadata == described
     assert data["text/plain"] == metadata["image/png"]["alt"]
-    for k in (1, 2, 3, 4):
+    for k in (1, 3, 4):
         assert figures.routing_readout(capsedu.route(z, 4), k) in data["text/plain"]
 
 
@@ -128,7 +131,39 @@ def test_every_frame_has_its_picture_with_alt_text(explorer):
     _, _, stack = parts(explorer)
     pictures = [re.findall(r'<img src="([^"]+)" alt="([^"]+)"', w.value) for w in stack.children]
     assert [len(found) for found in pictures] == [0, 1, 1, 1, 1]
-    assert len({found[0] for found in pictures[1:]}) == 4  # all different
+    assert len({found[0][0] for found in pictures[1:]}) == 4  # all different
+
+
+def test_a_screen_reader_hears_the_numbers_once(z, explorer):
+    for k, frame in enumerate(parts(explorer)[2].children[1:], start=1):
+        readout = figures.routing_readout(capsedu.route(z, 4), k)
+        assert frame.value.count(readout) == frame.value.count(f"Iteration {k}") == 1
+        assert f'alt="{figures.WHAT_IS_DRAWN}"' in frame.value
+
+
+def label_boxes(z, iterations, k):
+    """Where the labels of the planes end up on the page, in pixels: a dict for each output."""
+    with drawing(9, 3) as figure:
+        panels = figure.subplots(1, z.shape[1] + 1)
+        figures._draw_iteration(panels, capsedu.route(z, iterations), k)
+        figure.draw_without_rendering()
+        return [
+            {t.get_text(): t.get_window_extent() for t in axes.texts if t.get_text()}
+            for axes in panels[:-1]
+        ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_label_covers_another_and_those_of_the_inputs_stand_still(seed):
+    z = np.random.default_rng(seed).normal(size=(4, 2, 2))
+    first, last = label_boxes(z, 10, 1), label_boxes(z, 10, 10)
+    for boxes in (*first, *last):
+        assert set(boxes) == {"1", "2", "3", "4", "$s$", "$v$"}
+        for one, other in itertools.combinations(boxes.values(), 2):
+            assert not one.padded(-1).overlaps(other.padded(-1))
+    for before, after in zip(first, last, strict=True):
+        for name in "1234":
+            assert_close(before[name].get_points(), after[name].get_points(), 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +187,7 @@ def test_what_cannot_be_drawn_is_refused_in_words(z, iterations, words):
 def test_every_size_can_be_drawn(shape, size):
     z = size * np.random.default_rng(0).normal(size=shape)
     picture = figures.routing_iteration(capsedu.route(z, 2), 2)
-    assert "Iteration 2 of 2." in picture.alt and picture.width == 300 * (shape[1] + 1)
+    assert "Iteration 2 of 2." in picture.alt and picture.width == 300 * shape[1] + 180
 
 
 def test_entropy_is_a_share_of_the_largest():

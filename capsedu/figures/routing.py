@@ -18,8 +18,8 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]
 ROWS_WITH_NUMBERS = 12  # beyond, the numbers of the matrix would overlap
 WHAT_IS_DRAWN = (
     "Prediction vectors of each output capsule as arrows in the plane, the stronger coupled the "
-    "thicker and darker, with total input s and output v inside the unit circle; beside them the "
-    "couplings as a matrix, inputs down and outputs across."
+    "thicker and darker, with total input s, and output v, which stays inside the unit circle; and "
+    "the couplings as a matrix, inputs down and outputs across."
 )
 AROUND = np.array([(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 100)])
 
@@ -45,7 +45,10 @@ def routing_readout(routing: Routing, k: int) -> str:
     """Return iteration k (from 1) in a line: ‖s_j‖, ‖v_j‖, b_ij, c_ij and their mean entropy."""
     step = _step(routing, k)
     s, v = (", ".join(f"{x:.2f}" for x in np.linalg.norm(y, axis=-1)) for y in (step.s, step.v))
-    b, c = (" · ".join(" ".join(f"{x:.2f}" for x in row) for row in y) for y in (step.b, step.c))
+    together = "\N{NO-BREAK SPACE}"  # an input's numbers stay on one line
+    b, c = (
+        " · ".join(together.join(f"{x:.2f}" for x in row) for row in y) for y in (step.b, step.c)
+    )
     return (
         f"Iteration {k} of {len(routing.steps)}. Lengths of s: {s}. Lengths of v: {v}. "
         f"Logits b, input by input: {b}. Couplings c, input by input: {c}. "
@@ -75,7 +78,6 @@ def routing_iteration(routing: Routing, k: int) -> Picture:
         _draw_iteration(panels, routing, k)
         for j, axes in enumerate(panels[:-1], start=1):
             axes.set_title(f"output {j}")
-        panels[-1].set_title("couplings")
         return picture(figure, f"{WHAT_IS_DRAWN} {routing_readout(routing, k)}")
 
 
@@ -83,8 +85,9 @@ def routing_row(routing: Routing, chosen: Sequence[int] = (1, 3, 10)) -> Picture
     """Several iterations of one example side by side, each drawn as in `routing_iteration`."""
     check_plane(routing)
     J = routing.c.shape[-1]
-    with drawing(3 * len(chosen), 2 * (J + 1)) as figure:
-        columns = figure.subplots(J + 1, len(chosen), squeeze=False).T
+    with drawing(3 * len(chosen), 2.1 * J + 2.2) as figure:
+        heights = [2.1] * J + [2.2]
+        columns = figure.subplots(J + 1, len(chosen), squeeze=False, height_ratios=heights).T
         for k, column in zip(chosen, columns, strict=True):
             _draw_iteration(column, routing, k)
             column[0].set_title(f"iteration {k}", fontsize="large")
@@ -120,7 +123,8 @@ def _draw_iteration(panels: Sequence[Axes], routing: Routing, k: int) -> None:
     every_s = np.array([each.s for each in routing.steps])
     points = np.vstack([routing.z.reshape(-1, 2), every_s.reshape(-1, 2), AROUND])
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.09 * (high - low).max()
+    margin = 0.07 * (high - low).max()
+    label = 0.7 * margin
     for j, axes in enumerate(panels[:-1]):
         axes.plot(*AROUND.T, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
         _arrow(axes, step.s[j], COLOURS["s"], width=1.5, zorder=1)
@@ -132,9 +136,9 @@ def _draw_iteration(panels: Sequence[Axes], routing: Routing, k: int) -> None:
         names = [*(str(i) for i in range(1, len(tips) - 1)), "$s$", "$v$"]
         taken = _along([*routing.z[:, j], *every_s[:, j]])
         for tip, name in zip(tips, names, strict=True):
-            at = _free_place(tip, taken, distance=0.6 * margin)
+            at = _free_place(tip, taken, near=label)
             axes.text(*at, name, ha="center", va="center", path_effects=HALO, zorder=4, fontsize=10)
-            taken = np.vstack([taken, at])
+            taken = np.vstack([taken, at + 0.5 * label * AROUND[::10]])
         axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
         axes.set(aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -153,10 +157,14 @@ def _along(tips: Sequence[np.ndarray]) -> np.ndarray:
     return (np.linspace(0, 1, 20)[:, None, None] * np.array(tips)).reshape(-1, 2)
 
 
-def _free_place(tip: np.ndarray, taken: np.ndarray, distance: float) -> np.ndarray:
-    """Return the place at `distance` from `tip` that is farthest from all that is `taken`."""
-    places = tip + distance * AROUND
-    return places[np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1).argmax()]
+def _free_place(tip: np.ndarray, taken: np.ndarray, near: float) -> np.ndarray:
+    """Return a place at `tip` that is as far from all that is `taken`; farther out in a crowd."""
+    for distance in (near, 1.5 * near, 2 * near):
+        places = tip + distance * AROUND
+        clear = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1)
+        if clear.max() > 0.8 * near:
+            break
+    return places[clear.argmax()]
 
 
 def _draw_couplings(axes: Axes, c: np.ndarray) -> None:
@@ -169,7 +177,7 @@ def _draw_couplings(axes: Axes, c: np.ndarray) -> None:
         axes.set_yticks(range(I), range(1, I + 1))
     axes.set_xticks(range(J), range(1, J + 1))
     axes.tick_params(length=0)
-    axes.set(xlabel="couplings to output $j$", ylabel="input $i$")
+    axes.set(title="couplings", xlabel="output $j$", ylabel="input $i$")
 
 
 def entropy_curves(curves: Mapping[str, np.ndarray]) -> Picture:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.patheffects import withStroke
 
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
@@ -11,7 +10,6 @@ from capsedu.figures.palette import COLOURS
 from capsedu.squashing import gains, length_and_direction, squash
 
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 201)), np.sin(np.linspace(0, 2 * np.pi, 201))])
-HALO = [withStroke(linewidth=3, foreground="white")]
 ACROSS, ALONG = "-", (0, (5, 2))  # the lines of what happens across s, and along it
 
 
@@ -63,7 +61,8 @@ def two_gains(marks: Sequence[tuple[str, float]] = ()) -> Picture:
     Parameters
     ----------
     marks : sequence of (name, ‖s‖)
-        Where on the plot something stands: a start or a finish of training.
+        Where on the plot something stands, as a start of training; without any, the largest gains
+        are marked.
     """
     t = np.geomspace(min([1e-3, *(0.5 * t for _, t in marks)]), 100, 400)
     across, along = _gains(t)
@@ -71,15 +70,13 @@ def two_gains(marks: Sequence[tuple[str, float]] = ()) -> Picture:
         axes = figure.subplots()
         axes.semilogx(t, across, color=COLOURS["v"], linestyle=ACROSS)
         axes.semilogx(t, along, color=COLOURS["v"], linestyle=ALONG)
-        axes.plot(1, 0.5, "o", color=COLOURS["v"], markersize=8)
-        axes.plot(1 / np.sqrt(3), 3 * np.sqrt(3) / 8, "s", color=COLOURS["v"], markersize=8)
-        for x, y, text in (
-            (1.3, 0.525, "½ at 1: the largest, and the crossing"),
-            (0.68, 0.66, r"$3\sqrt{3}/8$ at $1/\sqrt{3}$"),
-            (6, 0.2, "across $s$: turning"),
-            (0.035, 0.32, "along $s$:\nlengthening"),
-        ):
-            axes.text(x, y, text, path_effects=HALO)
+        axes.text(3, 0.35, "across $s$:\nturning")
+        axes.text(0.085, 0.25, "along $s$:\nlengthening", ha="right")
+        if not marks:
+            axes.plot(1, 0.5, "o", color=COLOURS["v"], markersize=8)
+            axes.plot(1 / np.sqrt(3), 3 * np.sqrt(3) / 8, "s", color=COLOURS["v"], markersize=8)
+            axes.text(1.3, 0.525, "½ at 1: the largest, and the crossing")
+            axes.text(0.68, 0.66, r"$3\sqrt{3}/8$ at $1/\sqrt{3}$")
         for name, x in marks:
             axes.plot([x, x], [0, 0.75], color=COLOURS["muted"], linewidth=0.8, zorder=0)
             axes.plot([x, x], _gains(x), "D", color="black", markersize=5)
