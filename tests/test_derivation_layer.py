@@ -16,14 +16,26 @@ from reference import assert_close, complex_step
 from shapes import EDGES, ITERATIONS, RULES, layer, layers, seeded
 
 from capsedu import capsule_layer, capsule_layer_vjp
-from capsedu.derivation import Node, generate_forward, generate_layer, generate_vjp, index, total
+from capsedu.derivation import (
+    Node,
+    derive_frozen_jacobian,
+    derive_squash_jacobian,
+    generate_forward,
+    generate_function,
+    generate_layer,
+    generate_vjp,
+    index,
+    tensor,
+    total,
+)
 from capsedu.derivation import layer as layer_module
 from capsedu.derivation import nodes as N
+from capsedu.equations import EQUATIONS
 
 ROOT = Path(__file__).parents[1]
 generated = cache(generate_layer)
 
-a, i, j, l, l_ = map(index, ("a", "i", "j", "l", "l'"))
+a, i, j, j_, l, l_, p = map(index, ("a", "i", "j", "j'", "l", "l'", "p"))
 s, v, b, c = (sp.IndexedBase(name, real=True) for name in "svbc")
 squared = total(s[a, j, l_] ** 2, l_)
 OTHER_SQUASH = Node("squash", v[a, j, l], s[a, j, l] / sp.sqrt(1 + squared))
@@ -85,8 +97,43 @@ def test_huge_logits(rule):
 def test_the_hand_example():
     W, u, dv = np.reshape([1, 2, 1, 0], (2, 2, 1, 1)), np.ones((2, 1)), [[1], [0]]
     wanted = {"frozen": [0.1888, 0, 0.3112, 0], "unrolled": [0.3063, -0.1175, 0.4287, -0.1175]}
-    for rule, dW in wanted.items():
-        np.testing.assert_allclose(generated(2, rule)(W, u, dv)[1].ravel(), dW, atol=5e-5)
+    # du_i = Σ_j W_ij dW_ij / u_i, with u = 1: du_1 = dW_11 + 2 dW_12, du_2 = dW_21.
+    wanted_du = {"frozen": [0.1888, 0.3112], "unrolled": [0.0713, 0.4287]}
+    for rule in RULES:
+        _, dW, du = generated(2, rule)(W, u, dv)
+        np.testing.assert_allclose(dW.ravel(), wanted[rule], atol=5e-5)
+        np.testing.assert_allclose(du.ravel(), wanted_du[rule], atol=1e-4)
+
+
+# Beyond these sizes nothing is promised: powers of ‖s‖ overflow or underflow, and what comes out
+# may be NaN or wrong by as much as itself. So generated code says where it is accurate.
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [(1e-149, float), (1e-100, float), (1e60, float), (1e-17, np.float32), (1e7, np.float32)],
+)
+def test_tiny_and_huge_inputs(size, dtype, rule):
+    W, u, dv = (x.astype(dtype) for x in layer(3, 3, 3, 2, (4,)))
+    u *= dtype(size)
+    tolerance = 1e-13 if dtype is float else 2e-6
+    for iterations in (1, 2, 3):
+        got = generated(iterations, rule)(W, u, dv)
+        assert_equal(got, shipped(W, u, dv, iterations, rule), tolerance)
+        assert all(abs(x).max() > 0 for x in got)
+
+
+@pytest.mark.parametrize("size", [1e100, 1e150])
+def test_huge_inputs_where_the_output_is_accurate_but_not_the_gradient(size):
+    W, u, dv = layer(3, 3, 3, 2, (4,))
+    with np.errstate(all="ignore"):
+        v, _, _ = generated(3)(W, size * u, dv)
+    assert_close(v, capsule_layer(W, size * u, 3).v, 1e-13)
+
+
+def test_the_source_says_where_it_is_accurate():
+    assert "from 1e-150 to 1e60 (float32: 1e-18 to 1e7)" in generated(3).source
+    assert "1 iteration of" in generated(1).source
+    assert "2 iterations of" in generated(2).source
 
 
 @seeded
@@ -237,8 +284,14 @@ def test_a_wrong_derivation_is_seen(monkeypatch, id, mistake):
 SOURCES = {f"{rule}_{r}": generated(r, rule).source for rule in RULES for r in ITERATIONS}
 SOURCES |= {node.id: generate_forward(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
 SOURCES |= {f"{node.id}_vjp": generate_vjp(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
-IDS = {node.id for node in (*N.LAYER, N.MARGIN_LOSS)}
-IDS |= {f"{id}-vjp" for id in IDS} | {"routing"}
+SOURCES |= {
+    id: generate_function(id, {entry: expression}).source
+    for id, entry, expression in (
+        ("squash-jacobian", tensor("dv_ds", a, j, l, l_), derive_squash_jacobian()),
+        ("frozen-jacobian", tensor("dv_dW", a, j_, l_, i, j, l, p), derive_frozen_jacobian()),
+    )
+}
+IDS = {equation.id for equation in EQUATIONS}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -266,7 +319,19 @@ def test_each_equation_carries_its_id(name):
     statements = [x for x in lines if re.match(r"    \w+ = ", x) and not about_axes.search(x)]
     assert statements
     for line in statements:
-        assert line.partition("  # ")[2].partition(":")[0] in IDS, line
+        ids = line.partition("  # ")[2].partition(":")[0]  # "agreement-vjp + coupling-vjp"
+        assert IDS.issuperset(ids.split(" + ")), line
+
+
+def test_no_line_gives_a_second_name_to_an_array():
+    # But it does where nothing else is to be added: here ds is dv.
+    aliases = {name: re.findall(r"^    \w+ = \w+  #.*", SOURCES[name], re.M) for name in SOURCES}
+    assert [name for name, found in aliases.items() if found] == ["agreement_vjp"]
+    assert "db_2 = db_3 + c_2 * dc_2 - " in SOURCES["unrolled_3"]
+    identity = generated(3, nodes=(Node("squash", v[a, j, l], s[a, j, l]),))
+    assert "    ds_2 = dv_2  # squash-vjp\n" in identity.source
+    both = generated(3, nodes=(Node("coupling", c[a, i, j], b[a, i, j]),))
+    assert "    db_2 = db_3 + dc_2  # agreement-vjp + coupling-vjp\n" in both.source
 
 
 def test_only_what_is_needed_is_written():

@@ -83,10 +83,9 @@ class Node:
                 raise self._fault(f"{entry}", "each axis once, in the order a, i, j, l, p")
             if len(letters) != len(getattr(entry, "indices", ())):
                 raise self._fault(f"{entry}", "indices that are made by index()")
-        if not set(free_indices(self.formula)) <= set(free_indices(self.output)):
-            raise self._fault(f"free indices {free_indices(self.formula)}", "those of the output")
-        if any("'" in x.name for x in free_indices(self.output)):
-            raise self._fault(f"output {self.output}", "indices without primes")
+        free, own = free_indices(self.formula), free_indices(self.output)
+        if not set(free) <= set(own) or any("'" in x.name for x in own):
+            raise self._fault(f"free indices {free}", f"those of the output, {own}, without primes")
 
     def _fault(self, got: str, want: str) -> ValueError:
         return ValueError(f"{self.id}: got {got}, want {want}")
@@ -284,12 +283,10 @@ def _factored(coefficient: sp.Expr) -> sp.Expr:
 
 def root_of(expression: sp.Expr) -> Indexed | None:
     """Return x of a sum Σ x², or None."""
-    power = expression.function if isinstance(expression, Sum) else expression
-    is_root = isinstance(expression, Sum) and power.is_Pow and power.exp == 2
-    return power.base if is_root and isinstance(power.base, Indexed) else None
+    x, power = expression.function.as_base_exp() if isinstance(expression, Sum) else (None, 1)
+    return x if isinstance(x, Indexed) and power == 2 else None
 
 
-@cache
 def zero_where_norms_are(expression: sp.Expr) -> sp.Expr:
     """Return the expression, if each term that a norm ‖x‖ divides may be taken as 0 at x = 0.
 

@@ -8,26 +8,31 @@ import sympy as sp
 from sympy import Indexed
 
 from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
-from capsedu.derivation.index_notation import (
-    Node,
-    gradient_of,
-    ignored_shift,
-    name_of,
-    tensor,
-    vjp,
-)
+from capsedu.derivation.index_notation import Node, gradient_of, ignored_shift, name_of, tensor, vjp
 from capsedu.derivation.nodes import LAYER
 from capsedu.derivation.numpy_function import NumpyFunction, write_function
-from capsedu.derivation.numpy_source import Source
+from capsedu.derivation.numpy_source import NEW, Begin, Source
 from capsedu.predictions import check_layer
 
-ORIGIN = """\
+ABOUT = """\
+A capsule layer and its gradient, {}, {}.
+
 Written by capsedu.derivation.generate_layer from the formulas of the forward pass in index
-notation. Each line ends in the id of its equation; those in -vjp were derived by SymPy."""
+notation. Each line ends in the id of its equation; those in -vjp were derived by SymPy.
+
+Formulas are computed as they stand. With ‖s‖ s / (1 + ‖s‖²) for squash, this is accurate where ‖s‖
+is 0 or from 1e-150 to 1e60 (float32: 1e-18 to 1e7). Beyond, powers of ‖s‖ underflow or overflow,
+and dW and du are wrong or NaN."""
 
 
 class GeneratedLayer(NumpyFunction):
-    """What `generate_layer` returns: the text in `.source`, and layer(W, u, dv) -> v, dW, du."""
+    """What `generate_layer` returns: the text in `.source`, and layer(W, u, dv) -> v, dW, du.
+
+    Formulas are computed as they stand. With ‖s‖ s / (1 + ‖s‖²) for squash, dW and du are accurate
+    where each ‖s‖ is 0 or from 1e-150 to 1e60 (float32: 1e-18 to 1e7), v up to 1e150 (float32:
+    1e18). Beyond, ‖s‖² underflows, or ‖s‖ (1 + ‖s‖²)² overflows, and they are wrong or NaN;
+    `capsedu.capsule_layer` and `capsule_layer_vjp` are right there too.
+    """
 
     def __call__(
         self, W: np.ndarray, u: np.ndarray, dv: np.ndarray
@@ -99,14 +104,10 @@ def generate_layer(
     _write_backward(source, places, rule)
     W, u = places[0].inputs
     v = places[-1].output
-    function = write_function(
-        "layer_gradient",
-        f"A capsule layer and its gradient, {iterations} iterations of routing, {rule}.",
-        ORIGIN,
-        {"W": W, "u": u, "dv": gradient_of(v)},
-        source,
-        {"v": v, "dW": gradient_of(W), "du": gradient_of(u)},
-    )
+    about = ABOUT.format(f"{iterations} iteration{'s' * (iterations > 1)} of routing", rule)
+    arguments = {"W": W, "u": u, "dv": gradient_of(v)}
+    results = {"v": v, "dW": gradient_of(W), "du": gradient_of(u)}
+    function = write_function("layer_gradient", about, arguments, source, results)
     return GeneratedLayer(function.name, function.source)
 
 
@@ -138,11 +139,11 @@ class _Place:
         return [self.named(x) for x in self.node.inputs]
 
     def write(
-        self, source: Source, entry: sp.Expr, expression: sp.Expr, equation: str, add: bool = False
+        self, source: Source, entry: sp.Expr, expression: sp.Expr, equation: str, begin: Begin = NEW
     ) -> None:
         """Write entry = expression, both in the node's own names."""
         shifted = self.names.get(ignored_shift(self.node), "") if self.iteration > 1 else ""
-        source.assign(self.named(entry), self.named(expression), equation, add, shifted)
+        source.assign(self.named(entry), self.named(expression), equation, begin, shifted)
 
 
 def _with(replaced: Iterable[Node]) -> list[Node]:
@@ -184,13 +185,20 @@ def _write_backward(source: Source, places: list[_Place], rule: str) -> None:
         held = rule == "frozen" and place.node.id == "coupling"
         if not held and moves.intersection(map(name_of, place.inputs)):
             moves.add(name_of(place.output))
-    known = {places[-1].output}  # whose gradient there is
-    for place in reversed(places):
+    begins = {places[-1].output: NEW}  # of what has a gradient: how its next line begins
+    for n, place in reversed([*enumerate(places)]):
         node, k = place.node, place.iteration
+        if place.output not in begins:
+            continue
         if node.id in ("prediction", "agreement") or place is places[-1]:
             source.header(f"Back through iteration {k}" if k else "Back to W and u")
-        for x, entry in zip(node.inputs, place.inputs, strict=True):
-            if place.output in known and name_of(entry) in moves:
-                slope, equation = vjp(node, x), f"{node.id}-vjp"
-                place.write(source, gradient_of(x), slope, equation, add=entry in known)
-                known.add(entry)
+        inputs = zip(node.inputs, place.inputs, strict=True)
+        for x, entry in ((x, entry) for x, entry in inputs if name_of(entry) in moves):
+            dx, slope, equation = gradient_of(x), vjp(node, x), f"{node.id}-vjp"
+            is_name = entry not in begins and getattr(slope, "indices", None) == dx.indices
+            if is_name and any(entry in earlier.inputs for earlier in places[:n]):
+                # No line of its own: db_2 = db_3 + ... is written when the next term comes.
+                begins[entry] = f"{name_of(place.named(slope))} + ", f"{equation} + "
+            else:
+                place.write(source, dx, slope, equation, begins.get(entry, NEW))
+                begins[entry] = f"{name_of(place.named(dx))} + ", ""

@@ -2,12 +2,7 @@
 
 import sympy as sp
 
-from capsedu.derivation.index_notation import (
-    SIZES,
-    Node,
-    index,
-    total,
-)
+from capsedu.derivation.index_notation import SIZES, Node, index, total
 
 a, i, j, l, p = map(index, "aijlp")
 i_, j_, l_, p_ = (index(f"{letter}'") for letter in "ijlp")

@@ -22,10 +22,14 @@ from capsedu.derivation.index_notation import (
 )
 from capsedu.derivation.numpy_source import Source
 
-MODULE = '''\
-"""{title}
+ABOUT = """\
+Equation {}, in NumPy.
 
-{origin}
+Written by capsedu.derivation from the equation in index notation, and computed as it stands: where
+its powers overflow or underflow, it is inexact or NaN. A capital letter in einsum is the second
+index of its axis."""
+MODULE = '''\
+"""{about}
 
 In einsum: a example, i input capsule, j output capsule, l entry of an output vector, p entry of an
 input vector. dx is the derivative of the loss by x.
@@ -34,8 +38,7 @@ input vector. dx is the derivative of the loss by x.
 import numpy as np
 
 
-def {name}({parameters}):
-    """Return {results}, for {shapes}."""
+def {name}({given}):
 {body}
 '''
 
@@ -69,8 +72,7 @@ class NumpyFunction:
 
 def write_function(
     name: str,
-    title: str,
-    origin: str,
+    about: str,
     arguments: Mapping[str, sp.Expr],
     source: Source,
     results: Mapping[str, sp.Expr],
@@ -81,8 +83,8 @@ def write_function(
     ----------
     name : str
         Of the function.
-    title, origin : str
-        The first line of the module's docstring, and what it was made from.
+    about : str
+        What the module's docstring says: the first line, and what it was made from.
     arguments : mapping of str to Expr
         Parameter -> what the source takes it for: an entry of a tensor, or a scalar symbol.
     source : Source
@@ -97,8 +99,11 @@ def write_function(
     arrays = {x: entry for x, entry in arguments.items() if isinstance(entry, Indexed)}
     batched = {x: len(entry.indices) - 1 for x, entry in arrays.items() if _has_batch(entry)}
     first, others = next(iter(batched.items()))
-    lines = [f"{x} = 1.0 * np.asarray({x})" for x in arrays]
-    lines[0] += "  # integers become float64, floats stay"
+    returned = ", ".join(results)
+    shapes = ", ".join(f"{x} ({', '.join(map(str, _shape(arrays[x])))})" for x in arrays)
+    lines = [f'"""Return {returned}, for {shapes.replace("(B", "(…")}."""']
+    lines += [f"{x} = 1.0 * np.asarray({x})" for x in arrays]
+    lines[1] += "  # integers become float64, floats stay"
     if any(map(_has_batch, results.values())):
         lines.append(f"batch = {first}.shape[:-{others}]  # any number of axes: they become one, a")
     for x, others in batched.items():
@@ -112,18 +117,9 @@ def write_function(
     for y, entry in results.items():
         if _has_batch(entry):
             lines.append(f"{y} = {name_of(entry)}.reshape(batch + {name_of(entry)}.shape[1:])")
-    lines.append(f"return {', '.join(results)}")
-    shapes = [f"{x} ({', '.join(map(str, _shape(entry)))})" for x, entry in arrays.items()]
-    text = MODULE.format(
-        title=title,
-        origin=origin,
-        name=name,
-        parameters=", ".join(arguments),
-        results=", ".join(results),
-        shapes=", ".join(shapes).replace("(B", "(…"),
-        body=textwrap.indent("\n".join(lines), "    "),
-    )
-    return NumpyFunction(name, text)
+    lines.append(f"return {returned}")
+    given, body = ", ".join(arguments), textwrap.indent("\n".join(lines), "    ")
+    return NumpyFunction(name, MODULE.format(about=about, name=name, given=given, body=body))
 
 
 def generate_function(
@@ -162,9 +158,7 @@ def generate_function(
     arguments = arguments or [*inputs_of(all_outputs), *parameters_of(all_outputs)]
     return write_function(
         equation.replace("-", "_"),
-        f"Equation {equation}, in NumPy.",
-        "Written by capsedu.derivation from the equation in index notation. A capital letter in\n"
-        "einsum is the second index of its axis.",
+        ABOUT.format(equation),
         {name_of(x): x for x in arguments},
         source,
         {name_of(x): x for x in outputs},
@@ -173,9 +167,7 @@ def generate_function(
 
 def generate_forward(node: Node) -> NumpyFunction:
     """y = formula, in NumPy: of the node's inputs and parameters, by name."""
-    arguments = [*node.inputs, *node.parameters]
-    shifted = ignored_shift(node)
-    return generate_function(node.id, {node.output: node.formula}, arguments, shifted=shifted)
+    return generate_function(node.id, {node.output: node.formula}, shifted=ignored_shift(node))
 
 
 def generate_vjp(node: Node) -> NumpyFunction:

@@ -12,6 +12,8 @@ from capsedu.derivation.index_notation import SIZES, free_indices, index, name_o
 
 LONGEST = 96  # columns of a line and its comment, before a function's body is indented
 Axes = tuple[sp.Symbol, ...]
+Begin = tuple[str, str]
+NEW = ("", "")
 
 
 class Source:
@@ -30,36 +32,28 @@ class Source:
         self.sizes: set[sp.Symbol] = set()
         self._known: dict[sp.Expr, sp.Symbol] = {}
         self._taken: set[str] = set()
-        self._header = ""
         self._shifted = ""
 
     def header(self, text: str) -> None:
-        """Say what the next lines are about, if any come."""
-        self._header = text
+        """Say what the next lines are about."""
+        self.lines += ["", f"# {text}"]
 
     def write(self, target: str, text: str, equation: str) -> None:
         """Write `target = text`, with the id of its equation as a comment."""
-        if self._header:
-            self.lines += ["", f"# {self._header}"]
-            self._header = ""
-        line, comment = f"{target} = {text}", f"  # {equation}"
-        if len(line + comment) <= LONGEST:
-            self.lines.append(line + comment)
-        else:  # in three lines, as a formatter would have it
-            before, call, arguments = line.rpartition("np.einsum(")
-            if not call or "(" in arguments:
-                before, call, arguments = f"{target} = ", "(", f"{text})"
-            self.lines += [before + call, f"    {arguments[:-1]}", f"){comment}"]
+        if len(f"{target} = {text}  # {equation}") > LONGEST:  # as a formatter would have it
+            text, calls = re.subn(r"einsum\(([^()]*)\)$", r"einsum(\n    \1\n)", text)
+            text = text if calls else f"(\n    {text}\n)"
+        self.lines.append(f"{target} = {text}  # {equation}")
 
     def assign(
         self,
         target: sp.Expr,
         expression: sp.Expr,
         equation: str,
-        add: bool = False,
+        begin: Begin = NEW,
         shifted: str = "",
     ) -> None:
-        """Write `target = expression`, or add the expression to the target.
+        """Write `target = expression`, or add the expression to terms that came before.
 
         Parameters
         ----------
@@ -69,8 +63,8 @@ class Source:
             Over tensors that are called as their arrays are.
         equation : str
             The comment: the equation's id.
-        add : bool
-            Whether the target is there already, and this is one more term of it.
+        begin : tuple of str
+            The terms that came before, as "dx + ", and what the comment is to say of them.
         shifted : str
             An array to take with its maximum over the last axis subtracted, so that its exp does
             not overflow; where the expression ignores that.
@@ -84,11 +78,11 @@ class Source:
         name, axes = name_of(target), getattr(target, "indices", ())
         terms = [self._term(x, name, axes, equation) for x in sp.Add.make_args(expression)]
         terms.sort(key=lambda text: text.startswith("-"))
-        if len(f"{name} = {name} + {' + '.join(terms)}  # {equation}") <= LONGEST:
+        if len(f"{name} = {begin[0]}{' + '.join(terms)}  # {begin[1]}{equation}") <= LONGEST:
             terms = [" + ".join(terms)]
-        for n, term in enumerate(terms):
-            text = f"{name} + {term}" if add or n else term
-            self.write(name, text.replace("+ -", "- "), equation)
+        for term in terms:
+            self.write(name, f"{begin[0]}{term}".replace("+ -", "- "), f"{begin[1]}{equation}")
+            begin = f"{name} + ", ""
 
     def _term(self, term: sp.Expr, target: str, axes: Axes, equation: str) -> str:
         """One product, or the sum of one, with the axes given."""
@@ -191,6 +185,9 @@ class Source:
 
 def _einsum(operands: list[tuple[Axes, sp.Expr]], axes: Axes) -> str:
     """Σ over every index of the operands that is not among the axes."""
+    (key, value), *others = operands
+    if not others and value.is_Symbol and key[:-1] == axes:
+        return f"{value}.sum(axis=-1)"
     letters = _letters({x for key, _ in operands for x in key})
     subscripts = ",".join("".join(letters[x] for x in key) for key, _ in operands)
     if not set(axes) <= letters.keys():
