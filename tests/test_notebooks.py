@@ -49,6 +49,25 @@ def test_the_series_is_whole():
     assert {"01", "02", "03", "04", "05", "06"} <= {name.split("_")[0] for name in PATHS}
 
 
+def minutes_in_table(text):
+    """{"02": 16, …} of a table of notebooks; the bold ones are the core path."""
+    rows = re.findall(r"^\| (.*?(\d\d) · .*)\| (\d+) \|$", text, re.MULTILINE)
+    return {number: int(m) for _, number, m in rows}, sum(int(m) for r, _, m in rows if "**" in r)
+
+
+def test_the_tables_give_each_notebook_the_minutes_that_it_gives_itself(start_here):
+    said = {
+        name[:2]: int(re.search(r"\*Time:\* (\d+) minutes", opening)[1])
+        for name, path in PATHS.items()
+        for opening in [nbformat.read(path, as_version=4).cells[0].source]
+    }
+    readme = (state.NOTEBOOKS.parent / "README.md").read_text()
+    for text in (readme, "\n".join(prose(start_here))):
+        table, core = minutes_in_table(text)
+        assert table == said
+        assert re.search(rf"core path[,:] {core} minutes", text)
+
+
 def test_it_opens_with_outcome_needs_time_and_navigation(notebook):
     opening, guard = notebook.cells[0].source, notebook.cells[1].source
     assert opening.startswith("# ")

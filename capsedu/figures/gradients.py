@@ -102,31 +102,33 @@ def rules_over_iterations(
     ----------
     iterations : ndarray, shape (R,)
         The numbers of iterations r.
-    cosines, ratios : dict of str to ndarray of shape (seeds, R)
-        By what the line is called, three at most; a thin line for each seed, a thick one for their
-        mean (of the ratios, the geometric mean).
+    cosines, ratios : dict of str to ndarray of shape (layers, R)
+        By what the column is called: a line for the mean (of the ratios, the geometric mean), in a
+        band from the least to the largest.
     """
-    with drawing(9, 3.6) as figure:
-        left, right = figure.subplots(1, 2)
+    with drawing(3 * len(cosines), 4.4) as figure:
+        panels = figure.subplots(2, len(cosines), sharex=True, sharey="row", squeeze=False)
         told = []
-        for name, colour, marker in zip(cosines, GREYS, "o^s", strict=False):
-            ratio = np.exp(np.log(ratios[name]).mean(axis=0))
+        for (above, below), name in zip(panels.T, cosines, strict=True):
+            cosine, ratio = cosines[name].mean(axis=0), np.exp(np.log(ratios[name]).mean(axis=0))
             for axes, each, mean in (
-                (left, cosines[name], cosines[name].mean(axis=0)),
-                (right, ratios[name], ratio),
+                (above, cosines[name], cosine),
+                (below, ratios[name], ratio),
             ):
-                axes.plot(iterations, each.T, color=colour, linewidth=0.6, alpha=0.6)
-                axes.plot(iterations, mean, color=colour, marker=marker, markersize=5, label=name)
-            lowest = cosines[name].mean(axis=0).argmin()
+                band = each.min(axis=0), each.max(axis=0)
+                axes.fill_between(iterations, *band, color=COLOURS["unrolled"], alpha=0.15, lw=0)
+                axes.plot(iterations, mean, "o-", color=COLOURS["unrolled"], markersize=4)
+            above.set(title=name, ylim=(0, 1.03))
+            below.set(xscale="log", yscale="log", xlabel="iterations $r$")
+            lowest = cosine.argmin()
             told.append(
                 f"{name}: 1 at r = {iterations[0]}, least at r = {iterations[lowest]} with "
-                f"{cosines[name][:, lowest].mean():.2f}, {cosines[name][:, -1].mean():.2f} at "
-                f"r = {iterations[-1]}; the unrolled one is up to {ratio.max():.1f} times as long"
+                f"{cosine[lowest]:.2f} (from {cosines[name][:, lowest].min():.2f} to "
+                f"{cosines[name][:, lowest].max():.2f}), {cosine[-1]:.2f} at "
+                f"r = {iterations[-1]}; the unrolled one is up to {ratio.max():.1f} times as long "
+                f"on average, {ratios[name].max():.0f} times in one layer"
             )
-        for axes in (left, right):
-            axes.set(xscale="log", xlabel="iterations $r$")
-        left.set(ylim=(0, 1.03), ylabel="cosine of the two dW")
-        right.set(yscale="log", ylabel="length, unrolled / frozen")
-        left.legend(loc="lower left", fontsize=9)
-        alt = f"Cosine and length ratio of the unrolled and the frozen dW. {'. '.join(told)}."
+        panels[0, 0].set_ylabel("cosine of the two dW")
+        panels[1, 0].set_ylabel("length, unrolled / frozen")
+        alt = f"Mean cosine and length ratio of the unrolled and the frozen dW. {'. '.join(told)}."
         return picture(figure, alt)

@@ -6,7 +6,11 @@ from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
 from capsedu.training import Epoch
 
-DASHES = {"frozen": (0, (5, 2)), "unrolled": "-"}
+LINES = {
+    "frozen": {"color": COLOURS["frozen"], "linestyle": (0, (5, 2))},
+    "unrolled": {"color": COLOURS["unrolled"], "linestyle": "-"},
+    "r = 1": {"color": COLOURS["muted"], "linestyle": (0, (1, 1))},
+}
 
 
 def learning_curves(histories: Mapping[str, Sequence[Epoch]]) -> Picture:
@@ -14,26 +18,27 @@ def learning_curves(histories: Mapping[str, Sequence[Epoch]]) -> Picture:
 
     Parameters
     ----------
-    histories : dict of "frozen" or "unrolled" to sequence of Epoch
-        What `capsedu.training.Training.run` returned, by the rule it was trained with.
+    histories : dict of "frozen", "unrolled" or "r = 1" to sequence of Epoch
+        What `capsedu.training.Training.run` returned, by the rule it was trained with, or without
+        routing.
     """
     with drawing(9, 3.2) as figure:
         left, right = figure.subplots(1, 2)
         told = []
-        for rule, history in histories.items():
+        for name, history in histories.items():
             epochs, loss, train, test = zip(*history, strict=True)
-            line = {"color": COLOURS[rule], "linestyle": DASHES[rule]}
-            left.plot(epochs, loss, **line, label=rule)
-            for share, width, marker, name in (
+            left.plot(epochs, loss, **LINES[name], label=name)
+            for share, width, marker, examples in (
                 (train, 1, "", "training"),
                 (test, 2, "o", "held-out"),
             ):
                 percent = [100 * x for x in share]
+                label = f"{name}, {examples}"
                 right.plot(
-                    epochs, percent, **line, linewidth=width, marker=marker, label=f"{rule}, {name}"
+                    epochs, percent, **LINES[name], linewidth=width, marker=marker, label=label
                 )
             told.append(
-                f"{rule}: loss from {loss[0]:.2f} to {loss[-1]:.2f}, held-out digits recognised "
+                f"{name}: loss from {loss[0]:.2f} to {loss[-1]:.2f}, held-out digits recognised "
                 f"from {100 * test[0]:.0f} % to {100 * test[-1]:.0f} %"
             )
         for axes, label in ((left, "margin loss, mean"), (right, "recognised, %")):
