@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm
-from matplotlib.patheffects import withStroke
 
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
+from capsedu.figures.plane import along, arrow, frame, label
 from capsedu.squashing import squash
-
-LABEL_POINTS = 11  # from an arrow's tip to its name
-HALO = [withStroke(linewidth=3, foreground="white")]
 
 
 def predictions_in_the_plane(u: np.ndarray, z: np.ndarray, c: np.ndarray) -> Picture:
@@ -42,18 +38,26 @@ def predictions_in_the_plane(u: np.ndarray, z: np.ndarray, c: np.ndarray) -> Pic
     s = path[-1]
     v = squash(s)
     with drawing(3 * (J + 1), 3.3) as figure:
-        inputs, *outputs = figure.subplots(1, J + 1)
-        _arrows(inputs, u, COLOURS["u"], 0.014, [f"$u_{i}$" for i in range(1, I + 1)])
-        inputs.set_title("input capsules")
-        for j, axes in enumerate(outputs):
+        panels = figure.subplots(1, J + 1)
+        for axes in panels:  # the same window in all, so that lengths can be compared
+            frame(axes, np.concatenate([u, *z, *path]))
+        for tip in u:
+            arrow(panels[0], tip, "u", width=2)
+        label(panels[0], u, [f"$u_{i}$" for i in range(1, I + 1)], along(u))
+        panels[0].set_title("input capsules")
+        for j, axes in enumerate(panels[1:]):
+            arrow(axes, s[j], "s", width=2.5)
+            for tip in z[:, j]:
+                arrow(axes, tip, "z", width=1.5)
+            axes.plot(
+                *path[:, j].T, "o--", color=COLOURS["c"], linewidth=1.6, markersize=4, zorder=3
+            )
+            arrow(axes, v[j], "v", width=3)
+            tips = [*z[:, j], s[j], v[j]]
             names = [f"$z_{{{i}{j + 1}}}$" for i in range(1, I + 1)]
-            _arrows(axes, s[j : j + 1], COLOURS["s"], 0.022, [f"$s_{j + 1}$"])
-            _arrows(axes, z[:, j], COLOURS["z"], 0.010, names)
-            axes.plot(*path[:, j].T, "o--", color=COLOURS["c"], linewidth=1.6, markersize=4)
-            _arrows(axes, v[j : j + 1], COLOURS["v"], 0.016, [f"$v_{j + 1}$"], turn=-1j)
+            taken = np.vstack([along(tips), along(path[1:, j], path[:-1, j])])
+            label(axes, tips, [*names, f"$s_{j + 1}$", f"$v_{j + 1}$"], taken)
             axes.set_title(f"output capsule {j + 1}")
-        for axes, points in zip([inputs, *outputs], [u, *np.moveaxis(z, 1, 0)], strict=True):
-            _frame(axes, points)
         sums = "; ".join(
             f"s_{j + 1} = ({s[j, 0]:.2f}, {s[j, 1]:.2f}) is squashed to "
             f"v_{j + 1} = ({v[j, 0]:.2f}, {v[j, 1]:.2f})"
@@ -66,35 +70,6 @@ def predictions_in_the_plane(u: np.ndarray, z: np.ndarray, c: np.ndarray) -> Pic
             f"the path leads to, and the output v inside the unit circle. {sums}."
         )
         return picture(figure, alt)
-
-
-def _arrows(
-    axes: Axes,
-    tips: np.ndarray,
-    colour: str,
-    width: float,
-    names: list[str],
-    turn: complex = 1,
-) -> None:
-    """Draw arrows from the origin, their names beyond the tip or turned away from there."""
-    origin = np.zeros(len(tips))
-    axes.quiver(origin, origin, *tips.T, color=colour, width=width, angles="xy",
-                scale_units="xy", scale=1)  # fmt: skip
-    for tip, name in zip(tips, names, strict=True):
-        away = LABEL_POINTS * turn * np.exp(1j * np.arctan2(tip[1], tip[0]))
-        axes.annotate(name, tip, (away.real, away.imag), textcoords="offset points",
-                      ha="center", va="center", path_effects=HALO)  # fmt: skip
-
-
-def _frame(axes: Axes, points: np.ndarray) -> None:
-    """Draw the unit circle, and give the plane a square window that holds it and the points."""
-    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))
-    axes.plot(circle.real, circle.imag, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
-    low, high = np.minimum(points.min(axis=0), -1), np.maximum(points.max(axis=0), 1)
-    middle, half = (low + high) / 2, (high - low).max() / 2 + 0.25
-    axes.set(xlim=middle[0] + half * np.array([-1, 1]), ylim=middle[1] + half * np.array([-1, 1]))
-    axes.set(aspect="equal", xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
 
 
 def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:

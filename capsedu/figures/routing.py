@@ -6,22 +6,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.patheffects import withStroke
 
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
+from capsedu.figures.plane import along, arrow, frame, label
 from capsedu.routing import Iteration, Routing
 
 COUPLING = LinearSegmentedColormap.from_list("coupling", ["white", COLOURS["c"]])
-HALO = [withStroke(linewidth=2.5, foreground="white")]
 ROWS_WITH_NUMBERS = 12  # beyond, the numbers of the matrix would overlap
 WHAT_IS_DRAWN = (
     "Prediction vectors of each output capsule as arrows in the plane, the stronger coupled the "
     "thicker and darker, with total input s, and output v, which stays inside the unit circle; and "
     "the couplings as a matrix, inputs down and outputs across."
 )
-AROUND = np.array([(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 100)])
 
 
 def entropy(c: np.ndarray) -> np.ndarray:
@@ -121,50 +119,18 @@ def _draw_iteration(panels: Sequence[Axes], routing: Routing, k: int) -> None:
     step = _step(routing, k)
     # The same window in every plane and at every iteration, so that what moves is what changed.
     every_s = np.array([each.s for each in routing.steps])
-    points = np.vstack([routing.z.reshape(-1, 2), every_s.reshape(-1, 2), AROUND])
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.07 * (high - low).max()
-    label = 0.7 * margin
+    points = np.vstack([routing.z.reshape(-1, 2), every_s.reshape(-1, 2)])
+    names = [*(str(i) for i in range(1, len(routing.z) + 1)), "$s$", "$v$"]
     for j, axes in enumerate(panels[:-1]):
-        axes.plot(*AROUND.T, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
-        _arrow(axes, step.s[j], COLOURS["s"], width=1.5, zorder=1)
+        frame(axes, points)
+        arrow(axes, step.s[j], "s", width=1.5, zorder=1)
         for z, c in zip(routing.z[:, j], step.c[:, j], strict=True):
-            _arrow(axes, z, COLOURS["z"], width=0.5 + 3 * c, alpha=0.15 + 0.85 * c, zorder=2)
-        _arrow(axes, step.v[j], COLOURS["v"], width=3, zorder=3)
+            arrow(axes, z, "z", width=0.5 + 3 * c, alpha=0.15 + 0.85 * c, zorder=2)
+        arrow(axes, step.v[j], "v", width=3, zorder=3)
         # Labels keep clear of s at every iteration, so that those of the inputs stand still.
-        tips = [*routing.z[:, j], step.s[j], step.v[j]]
-        names = [*(str(i) for i in range(1, len(tips) - 1)), "$s$", "$v$"]
-        taken = _along([*routing.z[:, j], *every_s[:, j]])
-        for tip, name in zip(tips, names, strict=True):
-            at = _free_place(tip, taken, near=label)
-            axes.text(*at, name, ha="center", va="center", path_effects=HALO, zorder=4, fontsize=10)
-            taken = np.vstack([taken, at + 0.5 * label * AROUND[::10]])
-        axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
-        axes.set(aspect="equal", xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+        taken = along([*routing.z[:, j], *every_s[:, j]])
+        label(axes, [*routing.z[:, j], step.s[j], step.v[j]], names, taken)
     _draw_couplings(panels[-1], step.c)
-
-
-def _arrow(axes: Axes, tip: np.ndarray, colour: str, width: float, **style: float) -> None:
-    """Draw an arrow from the origin whose line is `width` points thick."""
-    head = {"arrowstyle": f"-|>,head_length={0.3 + 0.06 * width},head_width={0.12 + 0.04 * width}"}
-    style = {"color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0, **style}
-    axes.annotate("", tip, (0, 0), arrowprops={**head, **style, "mutation_scale": 10})
-
-
-def _along(tips: Sequence[np.ndarray]) -> np.ndarray:
-    """Return points along the arrows from the origin to the `tips`."""
-    return (np.linspace(0, 1, 20)[:, None, None] * np.array(tips)).reshape(-1, 2)
-
-
-def _free_place(tip: np.ndarray, taken: np.ndarray, near: float) -> np.ndarray:
-    """Return a place at `tip` that is as far from all that is `taken`; farther out in a crowd."""
-    for distance in (near, 1.5 * near, 2 * near):
-        places = tip + distance * AROUND
-        clear = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1)
-        if clear.max() > 0.8 * near:
-            break
-    return places[clear.argmax()]
 
 
 def _draw_couplings(axes: Axes, c: np.ndarray) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
+from capsedu.figures.plane import CIRCLE, arrow, frame, unit_circle
 from capsedu.squashing import gains, length_and_direction, squash
 
-CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 201)), np.sin(np.linspace(0, 2 * np.pi, 201))])
 ACROSS, ALONG = "-", (0, (5, 2))  # the lines of what happens across s, and along it
 
 
@@ -29,17 +29,13 @@ def squashed(s: np.ndarray) -> Picture:
     v = squash(s)
     t, length = (np.linalg.norm(x, axis=-1) for x in (s, v))
     reach = max(1, t.max()) + 0.1
-    low, high = np.minimum(s.min(axis=0), -1) - 0.1, np.maximum(s.max(axis=0), 1) + 0.1
     with drawing(9, 3.6) as figure:
         plane, curve = figure.subplots(1, 2)
-        plane.plot(*CIRCLE, color=COLOURS["muted"], linewidth=1, linestyle=":")
-        for tips, colour, width in ((s, COLOURS["s"], 0.008), (v, COLOURS["v"], 0.014)):
-            start = np.zeros(len(tips))
-            plane.quiver(start, start, *tips.T, color=colour, width=width, angles="xy",
-                         scale_units="xy", scale=1)  # fmt: skip
-        plane.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-        plane.set(xticks=[], yticks=[], title="$s$ (thin), $v$ (thick), the unit circle")
-        plane.spines[:].set_visible(False)
+        frame(plane, s)
+        for tips, quantity, width in ((s, "s", 1.5), (v, "v", 3)):
+            for tip in tips:
+                arrow(plane, tip, quantity, width)
+        plane.set_title("$s$ (thin), $v$ (thick), the unit circle")
         lengths = np.linspace(0, reach, 200)
         curve.plot(lengths, lengths**2 / (1 + lengths**2), color=COLOURS["v"])
         curve.plot(t, length, "o", color=COLOURS["v"], markersize=7)
@@ -121,7 +117,7 @@ def circle_and_image(s: np.ndarray, radius: float) -> Picture:
     e = s / np.linalg.norm(s)
     steps = radius * np.linspace(-1, 1, 51)[:, None]
     across, along = s + steps * [-e[1], e[0]], s + steps * e
-    circle = s + radius * CIRCLE.T
+    circle = s + radius * CIRCLE
     extents = [np.linalg.norm(squash(x)[-1] - squash(x)[0]) for x in (across, along)]
     with drawing(9, 4.2) as figure:
         panels = figure.subplots(1, 2)
@@ -129,10 +125,9 @@ def circle_and_image(s: np.ndarray, radius: float) -> Picture:
             axes.fill(*map_(circle).T, color=COLOURS[colour], alpha=0.3)
             axes.plot(*map_(across).T, color=COLOURS[colour], linestyle=ACROSS, linewidth=2.5)
             axes.plot(*map_(along).T, color="black", linestyle=ALONG)
-            axes.annotate("", map_(s), (0, 0), arrowprops={"arrowstyle": "->", "shrinkB": 0,
-                          "color": COLOURS[colour], "linewidth": 1.5})  # fmt: skip
+            arrow(axes, map_(s), colour, width=1.5)
             axes.set(aspect="equal")
-        panels[1].plot(*CIRCLE, color=COLOURS["muted"], linewidth=1, linestyle=":")
+        unit_circle(panels[1])
         panels[1].set(xlim=(0, 1.02), ylim=(0, 1.02), title="$v = $ squash$(s)$: a needle")
         reach = circle.max() + 0.3
         panels[0].set(xlim=(0, reach), ylim=(0, reach), title="$s$: a circle")
