@@ -20,7 +20,7 @@ test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/test.installed
-	$(BIN)/python -m pytest -m "not notebook and not browser and not style"
+	$(BIN)/python -m pytest --numprocesses auto -m "not notebook and not browser and not style"
 
 notebooks: $(VENV)/test.installed
 	$(BIN)/python tests/notebook_state.py

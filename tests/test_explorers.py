@@ -160,7 +160,8 @@ def test_no_label_covers_another_and_those_of_the_inputs_stand_still(seed):
     for boxes in (*first, *last):
         assert set(boxes) == {"1", "2", "3", "4", "$s$", "$v$"}
         for one, other in itertools.combinations(boxes.values(), 2):
-            assert not one.padded(-1).overlaps(other.padded(-1))
+            # The corner of a box holds no ink, and its size changes with matplotlib's version.
+            assert not one.padded(-2).overlaps(other.padded(-2))
     for before, after in zip(first, last, strict=True):
         for name in "1234":
             assert_close(before[name].get_points(), after[name].get_points(), 1e-9)

@@ -61,7 +61,7 @@ def test_lab_from_nothing_then_at_once(make):
 
 def test_every_test_after_the_quick_ones_installs_nothing(make):
     install = ["-m venv --clear .venv", "-m pip install --editable .[test]"]
-    quick = "-m pytest -m not notebook and not browser and not style"
+    quick = "-m pytest --numprocesses auto -m not notebook and not browser and not style"
     assert make("quick")[1] == [*install, quick]
     assert make("test")[1] == ["-m pytest"]
 
