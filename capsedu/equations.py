@@ -5,7 +5,7 @@ The same id stands in the notebook and in the docstring of the function.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Equation:
 
     def resolve(self) -> Callable:
         """Return what stands at the dotted name now."""
-        module, _, name = self.function.rpartition(".")
-        return getattr(import_module(module), name)
+        return resolve_name(self.function)
 
 
 # For each notebook, a line an equation: its id, the function in capsedu, what it says.

@@ -6,14 +6,18 @@ from capsedu.arguments import as_number, as_numbers, check_shape
 from capsedu.squashing import length_and_direction
 
 
-def _target(v: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """T_k = 1 for the capsule of the label, else 0, shape (…, J); checks v and labels on the way.
+def _examples(v: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """T_k, 1 for the capsule of the label, else 0; ‖v_k‖; v_k/‖v_k‖; the size of the batch.
+
+    Shapes (…, J), (…, J), (…, J, m) and (); an empty batch counts as one example, so that its mean
+    is 0.
 
     Raises
     ------
     ValueError
         If a shape does not fit, or a label is no integer in 0 … J−1.
     """
+    v = as_numbers("v", v)
     check_shape("v", v, J=None, m=None)
     J = v.shape[-2]
     if np.ma.is_masked(labels):
@@ -35,7 +39,9 @@ def _target(v: np.ndarray, labels: np.ndarray) -> np.ndarray:
             f"labels: got values from {labels.min()} to {labels.max()}, "
             f"want integers from 0 to {J - 1}, one of the {J} output capsules"
         )
-    return labels[..., None] == np.arange(J)
+    length, direction, _ = length_and_direction(v)
+    size = v.dtype.type(max(1, labels.size))
+    return labels[..., None] == np.arange(J), length[..., 0], direction, size
 
 
 def margin_loss(
@@ -72,13 +78,11 @@ def margin_loss(
     -----
     Equation `margin-loss`: Sabour, Frosst & Hinton 2017, eq. 4.
     """
-    v = as_numbers("v", v)
-    T = _target(v, labels)
+    T, length, _, size = _examples(v, labels)
     m_plus, m_minus = as_number("m_plus", m_plus), as_number("m_minus", m_minus)
     down_weight = as_number("down_weight", down_weight)
-    length = length_and_direction(v)[0][..., 0]
     L = np.where(T, _hinge(m_plus - length) ** 2, down_weight * _hinge(length - m_minus) ** 2)
-    return L.sum() / v.dtype.type(max(1, np.asarray(labels).size))
+    return L.sum() / size
 
 
 def margin_loss_vjp(
@@ -113,14 +117,11 @@ def margin_loss_vjp(
     -----
     Equation `margin-loss-vjp`: notebook 04.
     """
-    v = as_numbers("v", v)
-    T = _target(v, labels)
+    T, length, direction, size = _examples(v, labels)
     m_plus, m_minus = as_number("m_plus", m_plus), as_number("m_minus", m_minus)
     down_weight = as_number("down_weight", down_weight)
-    length, direction, _ = length_and_direction(v)
-    length = length[..., 0]
     dL = np.where(T, -2 * _hinge(m_plus - length), 2 * down_weight * _hinge(length - m_minus))
-    return dL[..., None] * direction / v.dtype.type(max(1, np.asarray(labels).size))
+    return dL[..., None] * direction / size
 
 
 def _hinge(x: np.ndarray) -> np.ndarray:

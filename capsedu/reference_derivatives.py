@@ -54,17 +54,13 @@ class Moves(NamedTuple):
 def entry_moves(name: str, x: np.ndarray, count: int, rng: np.random.Generator) -> Moves:
     """Each entry alone; a random sample of `count`, if there are more."""
     chosen = np.sort(rng.choice(x.size, min(count, x.size), replace=False))
-    labels = [tuple(map(int, np.unravel_index(entry, x.shape))) for entry in chosen]
+    labels = [tuple(map(int, np.unravel_index(k, x.shape))) for k in chosen]
+    sizes = entry_sizes(x).ravel()[chosen]
 
-    def vectors() -> Iterator[np.ndarray]:
-        for label in labels:
-            d = np.zeros(x.shape)
-            d[label] = 1
-            yield d
+    def unit_vectors() -> Iterator[np.ndarray]:
+        return (np.eye(1, x.size, k).reshape(x.shape) for k in chosen)
 
-    sizes = entry_sizes(x)
-    sizes = np.array([sizes[label] for label in labels])
-    return Moves(name, "entries", x.size, labels, vectors, sizes, np.ones(len(labels)))
+    return Moves(name, "entries", x.size, labels, unit_vectors, sizes, np.ones(len(labels)))
 
 
 def direction_moves(name: str, x: np.ndarray, count: int, rng: np.random.Generator) -> Moves:
@@ -148,12 +144,9 @@ class Reference:
         return np.array([np.sum(self.dy * change) for change in changes])
 
 
-def agree(derivatives: dict[str, Derivative]) -> bool:
-    """Whether the methods give the same, to within their own errors."""
-    first, *others = derivatives.values()
-    return all(
-        bool((abs(first.want - other.want) <= first.error + other.error).all()) for other in others
-    )
+def agree(one: Derivative, *others: Derivative) -> bool:
+    """Whether all give the same, to within their own errors."""
+    return all((abs(one.want - x.want) <= one.error + x.error).all() for x in others)
 
 
 def copies(point: Point) -> list[np.ndarray]:

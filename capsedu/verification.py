@@ -1,13 +1,16 @@
 """Each equation of the series, verified: derived = generated = shipped = numerical derivative."""
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
+from numpy.random import Generator
+from sympy import Indexed
 
 from capsedu.derivation import (
+    Node,
     NumpyFunction,
     derive_frozen_jacobian,
     derive_squash_jacobian,
@@ -17,18 +20,12 @@ from capsedu.derivation import (
     generate_layer,
     generate_vjp,
     index,
+    nodes,
     tensor,
     vjp,
 )
-from capsedu.derivation.index_notation import Node, free_indices, name_of
-from capsedu.derivation.nodes import (
-    AGREEMENT,
-    COUPLING,
-    MARGIN_LOSS,
-    PREDICTION,
-    SQUASH,
-    TOTAL_INPUT,
-)
+from capsedu.derivation.index_notation import name_of
+from capsedu.derivation.layer import backward, layer_nodes
 from capsedu.equations import EQUATIONS, Equation
 from capsedu.layer import capsule_layer
 from capsedu.numerical_derivatives import central_difference, complex_step
@@ -36,7 +33,6 @@ from capsedu.routing import route
 
 Arrays = dict[str, np.ndarray]
 Errors = Iterator[tuple[str, float]]
-Check = Callable[[Callable, np.random.Generator, int], Errors]
 
 ITERATIONS = (1, 2, 3)  # each with a random shape of its own
 MARGINS = {"m_plus": 0.9, "m_minus": 0.1, "down_weight": 0.5}
@@ -101,271 +97,73 @@ def verify(seed: int = 0, equations: Iterable[Equation] = EQUATIONS) -> Iterator
 
 
 # Written once, not at every call.
-generated_forward = functools.cache(generate_forward)
-generated_vjp = functools.cache(generate_vjp)
-generated_layer = functools.cache(generate_layer)
-
-
-# The derived expressions, evaluated entry by entry.
+generated_forward = cache(generate_forward)
+generated_vjp = cache(generate_vjp)
+generated_layer = cache(generate_layer)
 
 
 def apply(node: Node, values: Arrays) -> np.ndarray:
-    """y = formula."""
+    """y = formula, entry by entry."""
     return evaluate(node.formula, getattr(node.output, "indices", ()), values)
 
 
-def pull(node: Node, name: str, values: Arrays) -> np.ndarray:
-    """dx = vjp(node, x) for the input x called `name`."""
-    x = next(x for x in node.inputs if name_of(x) == name)
+def apply_generated(node: Node, values: Arrays) -> np.ndarray:
+    """y = formula, by generated code, which takes complex numbers."""
+    return _call(generated_forward(node), values)
+
+
+def pull(node: Node, x: Indexed, values: Arrays) -> np.ndarray:
+    """dx = vjp(node, x), entry by entry."""
     return evaluate(vjp(node, x), x.indices, values)
 
 
-def routed(z: np.ndarray, iterations: int) -> list[Arrays]:
-    """b, c, s, v of each iteration, from the formulas."""
-    b, steps = np.zeros(z.shape[:-1]), []
-    for _ in range(iterations):
-        c = apply(COUPLING, {"b": b})
-        s = apply(TOTAL_INPUT, {"c": c, "z": z})
-        v = apply(SQUASH, {"s": s})
-        steps.append({"b": b, "c": c, "s": s, "v": v, "z": z})
-        b = apply(AGREEMENT, {"b": b, "z": z, "v": v})
-    return steps
-
-
-def pulled(z: np.ndarray, dv: np.ndarray, iterations: int, rule: str) -> np.ndarray:
-    """dz for the last v, from the derived vector-Jacobian products, last iteration to first."""
-    dz, db = np.zeros(z.shape), np.zeros(z.shape[:-1])
-    for k, step in reversed(list(enumerate(routed(z, iterations), start=1))):
-        if k < iterations:
-            dz = dz + pull(AGREEMENT, "z", step | {"db_next": db})
-            dv = pull(AGREEMENT, "v", step | {"db_next": db})
-        ds = pull(SQUASH, "s", step | {"dv": dv})
-        dz = dz + pull(TOTAL_INPUT, "z", step | {"ds": ds})
-        if rule == "frozen":
-            break
-        dc = pull(TOTAL_INPUT, "c", step | {"ds": ds})
-        db = db + pull(COUPLING, "b", step | {"dc": dc})
-    return dz
-
-
-def forward(z: np.ndarray, iterations: int, c: np.ndarray | None = None) -> np.ndarray:
-    """The last v, by generated code, which takes complex numbers; with c held, if it is given."""
-    b = np.zeros(z.shape[:-1])
-    for _ in range(iterations):
-        couplings = generated_forward(COUPLING)(b) if c is None else c
-        s = generated_forward(TOTAL_INPUT)(couplings, z)
-        v = generated_forward(SQUASH)(s)
-        b = generated_forward(AGREEMENT)(b, v, z)
-    return v
-
-
-# Checks: a shipped function, random numbers and r in, the errors at one random shape out.
-
-
-def node_formula(node: Node, shipped: Callable) -> Check:
-    """y = formula, for shipped(function, values) -> y."""
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        values = draw(node, rng)
-        for given in (values, at_zero(values)):
-            derived = apply(node, given)
-            yield "generated", distance(_call(generated_forward(node), given), derived)
-            yield "shipped", distance(shipped(function, given), derived)
-
-    return check
-
-
-def node_gradients(node: Node, names: str, shipped: Callable | None) -> Check:
-    """dx for each input x, for shipped(function, values) -> those of the inputs called `names`."""
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        values = draw(node, rng)
-        forward = generated_forward(node)
-        dy = rng.standard_normal(np.shape(_call(forward, values)))
-        values |= {name_of(node.output): apply(node, values), f"d{name_of(node.output)}": dy}
-        derived = {name_of(x): pull(node, name_of(x), values) for x in node.inputs}
-        generated = _tuple(_call(generated_vjp(node), values))
-        for found, wanted in zip(generated, derived.values(), strict=True):
-            yield "generated", distance(found, wanted)
-        for name in names:
-
-            def of_one(x: np.ndarray, name: str = name) -> np.ndarray:
-                return _call(forward, values | {name: x})
-
-            for way, jacobian in numerical(of_one, values[name]):
-                dx = np.tensordot(dy, jacobian, np.ndim(dy))
-                yield way, distance(dx, derived[name])
-        if shipped is not None:
-            # At 0, where SymPy's expression is 0/0, the generated code stands in for it.
-            given = at_zero(values)
-            at_0 = dict(zip(derived, _tuple(_call(generated_vjp(node), given)), strict=True))
-            for where, wanted in ((values, derived), (given, at_0)):
-                found = _tuple(shipped(function, where))
-                yield from (
-                    ("shipped", distance(dx, wanted[name]))
-                    for dx, name in zip(found, names, strict=True)
-                )
-
-    return check
-
-
-def squash_jacobian(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-    """J[l, l'] = ∂v[l]/∂s[l']."""
-    values = draw(SQUASH, rng)
-    expression = derive_squash_jacobian()
-    axes = free_indices(expression)
-    derived = evaluate(expression, axes, values)
-    generated = generate_function("squash-jacobian", {tensor("J", *axes): expression})
-    yield "generated", distance(_call(generated, values), derived)
-    yield "shipped", distance(function(values["s"]), derived)
-    given = at_zero(values)
-    yield "shipped", distance(function(given["s"]), _call(generated, given))
-    s = values["s"][0, 0]
-    for way, jacobian in numerical(generated_forward(SQUASH), s[None, None]):
-        yield way, distance(jacobian[0, 0, :, 0, 0], derived[0, 0])
-
-
-def between(node: Node, read: Callable) -> Check:
-    """y = formula inside route(z), for read(two iterations of route's) -> values, y."""
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        z = draw(TOTAL_INPUT, rng)["z"]
-        values, found = read(function(z, 2).steps)
-        derived = apply(node, values | {"z": z})
-        yield "generated", distance(_call(generated_forward(node), values | {"z": z}), derived)
-        yield "shipped", distance(found, derived)
-
-    return check
-
-
-def all_iterations(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-    """v of route(z)."""
-    z = draw(TOTAL_INPUT, rng)["z"]
-    derived = routed(z, r)[-1]["v"]
-    yield "generated", distance(forward(z, r), derived)
-    yield "shipped", distance(function(z, r).v, derived)
-
-
-def routing_gradient(rule: str) -> Check:
-    """dz of route(z).v, under a rule."""
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        z = draw(TOTAL_INPUT, rng)["z"][:1]  # one example: so W, which is z for u = 1, may be it
-        dv = rng.standard_normal((1, *z.shape[2:]))
-        derived = pulled(z, dv, r, rule)
-        dW = generated_layer(r, rule)(z[0][..., None], np.ones((1, z.shape[1], 1)), dv)[1]
-        yield "generated", distance(dW[None, ..., 0], derived)
-        yield "shipped", distance(function(route(z, r), dv, **_named(rule)), derived)
-        c = routed(z, r)[-1]["c"] if rule == "frozen" else None
-        for way, jacobian in numerical(lambda x: forward(x, r, c), z):
-            yield way, distance(np.tensordot(dv, jacobian, dv.ndim), derived)
-
-    return check
-
-
-def in_routing(node: Node, names: str, iterations: int) -> Check:
-    """dx of a node that is a part of route_vjp: shipped is the fewest iterations that have it."""
-    part, whole = node_gradients(node, names, None), routing_gradient("unrolled")
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        yield from part(function, rng, r)
-        yield from (error for error in whole(function, rng, iterations) if error[0] == "shipped")
-
-    return check
-
-
-def whole_layer(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-    """v of capsule_layer(W, u)."""
-    values = draw(PREDICTION, rng)
-    v = routed(apply(PREDICTION, values), r)[-1]["v"]
-    W, u = values["W"], values["u"]
-    yield "generated", distance(generated_layer(r)(W, u, np.zeros(v.shape))[0], v)
-    yield "shipped", distance(function(W, u, r).v, v)
-
-
-def layer_gradient(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-    """dW and du of capsule_layer(W, u).v, under both rules."""
-    values = draw(PREDICTION, rng)
-    W, u = values["W"], values["u"]
-    z, predictions = apply(PREDICTION, values), generated_forward(PREDICTION)
-    dv = rng.standard_normal((len(u), *W.shape[1:3]))
-    for rule in ("frozen", "unrolled"):
-        known = values | {"dz": pulled(z, dv, r, rule)}
-        derived = {name: pull(PREDICTION, name, known) for name in "Wu"}
-        shipped = function(W, u, capsule_layer(W, u, r), dv, **_named(rule))
-        for name, one, other in zip(
-            "Wu", generated_layer(r, rule)(W, u, dv)[1:], shipped, strict=True
-        ):
-            yield "generated", distance(one, derived[name])
-            yield "shipped", distance(other, derived[name])
-        c = routed(z, r)[-1]["c"] if rule == "frozen" else None
-        for name, function_of_one in (
-            ("W", lambda W, c=c: forward(predictions(W, u), r, c)),
-            ("u", lambda u, c=c: forward(predictions(W, u), r, c)),
-        ):
-            for way, jacobian in numerical(function_of_one, values[name]):
-                yield way, distance(np.tensordot(dv, jacobian, dv.ndim), derived[name])
-
-
-def layer_jacobian(rule: str) -> Check:
-    """∂v_k[a]/∂W_ij[l, p] of one example, under a rule."""
-
-    def check(function: Callable, rng: np.random.Generator, r: int) -> Errors:
-        values = draw(PREDICTION, rng)
-        W, u = values["W"], values["u"][:1]
-        I, J, m, n = shape = W.shape
-        z = apply(PREDICTION, {"W": W, "u": u})
-        c = None
-        if rule == "frozen":
-            last = routed(z, r)[-1] | {"u": u}
-            expression, c = derive_frozen_jacobian(), last["c"]
-            entry = tensor("dv_dW", *map(index, ("a", "j'", "l'", "i", "j", "l", "p")))
-            derived = evaluate(expression, entry.indices, last)[0]
-            generated = _call(generate_function("frozen-jacobian", {entry: expression}), last)[0]
-        else:
-            # A copy of the example for each entry of v, each with a dv that asks for that entry.
-            dv = np.eye(J * m).reshape(J * m, J, m)
-            dz = pulled(np.repeat(z, J * m, axis=0), dv, r, rule)
-            derived = np.stack([pull(PREDICTION, "W", {"u": u, "dz": d[None]}) for d in dz])
-            derived = derived.reshape(J, m, *shape)
-            generated = np.stack([generated_layer(r, rule)(W, u[0], d)[1] for d in dv])
-            generated = generated.reshape(J, m, *shape)
-        yield "generated", distance(generated, derived)
-        yield "shipped", distance(function(W, u[0], r, **_named(rule)), derived)
-        predictions = generated_forward(PREDICTION)
-        for way, jacobian in numerical(lambda W: forward(predictions(W, u), r, c)[0], W):
-            yield way, distance(jacobian, derived)
-
-    return check
-
-
-def numerical(function: Callable, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """∂y/∂x[entry], the axes of y first, by complex step and by central differences."""
-    entries = np.eye(x.size).reshape(-1, *x.shape)
-    for way, method, step in NUMERICAL:
-        slopes = np.stack([method(function, x, entry, step) for entry in entries], axis=-1)
-        yield way, slopes.reshape(*slopes.shape[:-1], *x.shape)
-
-
-def draw(node: Node, rng: np.random.Generator) -> Arrays:
-    """Draw a shape, and the numbers that a node reads; two output capsules or more, to compete."""
-    size = dict(zip("aijlp", rng.integers((1, 1, 2, 1, 1), (4, 5, 5, 5, 4)).tolist(), strict=True))
-    values = {
-        name_of(x): rng.standard_normal([size[i.name[0]] for i in x.indices]) for x in node.inputs
-    }
-    if node is MARGIN_LOSS:  # lengths on both sides of the corners
-        values["v"] *= 0.5
-        values["T"] = np.eye(size["j"])[rng.integers(size["j"], size=size["a"])]
-        values |= MARGINS
+def forward(layer: list[Node], values: Arrays, apply: Callable = apply) -> Arrays:
+    """The values, and what each node computes; what is among the values already is held."""
+    for node in layer:
+        if name_of(node.output) not in values:
+            values = values | {name_of(node.output): apply(node, values)}
     return values
 
 
-def at_zero(values: Arrays) -> Arrays:
-    """Return `values` with one s or v, whose norm a formula may hold, put to 0."""
-    zeroed = {name: values[name].copy() for name in "sv" if name in values}
-    for x in zeroed.values():
-        x[0, 0] = 0
-    return values | zeroed
+def back(layer: list[Node], values: Arrays, names: str, rule: str = "unrolled") -> Arrays:
+    """The values, and dx for each x that the inputs called `names` change, the last node first."""
+    for node, inputs in backward(layer, names, rule):
+        for x in inputs:
+            dx = f"d{name_of(x)}"
+            values = values | {dx: values.get(dx, 0) + pull(node, x, values)}
+    return values
+
+
+# Errors beside what was derived.
+
+
+def compare(way: str, found: Arrays, derived: Arrays) -> Errors:
+    """The error of each array that was found."""
+    for name, array in found.items():
+        yield way, distance(array, derived[name])
+
+
+def differentiate(
+    function: Callable, x: np.ndarray, derived: np.ndarray, dy: np.ndarray | None = None
+) -> Errors:
+    """The errors of ∂y/∂x, the axes of y first, or of Σ dy ∂y/∂x for a dy that is given."""
+    entries = np.eye(x.size).reshape(-1, *x.shape)
+    for way, method, step in NUMERICAL:
+        slopes = np.stack([method(function, x, entry, step) for entry in entries], axis=-1)
+        jacobian = slopes.reshape(*slopes.shape[:-1], *x.shape)
+        found = jacobian if dy is None else np.tensordot(dy, jacobian, np.ndim(dy))
+        yield way, distance(found, derived)
+
+
+def differentiate_layer(layer: list[Node], names: str, given: Arrays, derived: Arrays) -> Errors:
+    """The errors of dx of the inputs called `names`."""
+    y = name_of(layer[-1].output)
+    for name in names:
+
+        def of_one(x: np.ndarray, name: str = name) -> np.ndarray:
+            return forward(layer, given | {name: x}, apply_generated)[y]
+
+        yield from differentiate(of_one, derived[name], derived[f"d{name}"], derived[f"d{y}"])
 
 
 def distance(found: object, derived: np.ndarray) -> float:
@@ -376,45 +174,186 @@ def distance(found: object, derived: np.ndarray) -> float:
     return abs(found - derived).max() / (abs(derived).max() or 1.0)
 
 
+# Checks: last a shipped function, random numbers and r; the errors at one random shape come out.
+# `call` calls the shipped function with what it wants of the values.
+
+
+def formula(node: Node, call: Callable, shipped: Callable, rng: Generator, r: int) -> Errors:
+    """y = formula."""
+    values = draw(node, rng)
+    for given in (values, at_zero(values)):
+        derived = apply(node, given)
+        yield "generated", distance(apply_generated(node, given), derived)
+        yield "shipped", distance(call(shipped, given), derived)
+
+
+def node_gradients(
+    node: Node, names: str, call: Callable | None, shipped: Callable, rng: Generator, r: int
+) -> Errors:
+    """dx of the inputs called `names`; they are what `call` returns, if there is one."""
+    given, y, inputs = draw(node, rng), name_of(node.output), [*map(name_of, node.inputs)]
+    values = forward([node], given)
+    values[f"d{y}"] = rng.standard_normal(values[y].shape)
+    values = back([node], values, inputs)
+    yield from compare("generated", _by_name(inputs, _call(generated_vjp(node), values)), values)
+    yield from differentiate_layer([node], names, given, values)
+    if call is not None:
+        yield from compare("shipped", _by_name(names, call(shipped, values)), values)
+        # At 0, where SymPy's expression is 0/0, the generated code stands in for it.
+        given = at_zero(values)
+        stand_in = _by_name(inputs, _call(generated_vjp(node), given))
+        yield from compare("shipped", _by_name(names, call(shipped, given)), stand_in)
+
+
+def squash_jacobian(shipped: Callable, rng: Generator, r: int) -> Errors:
+    """J[l, l'] = ∂v[l]/∂s[l']."""
+    values = draw(nodes.SQUASH, rng)
+    s, s_0 = values["s"], at_zero(values)["s"]
+    entry = tensor("J", *map(index, ("a", "j", "l", "l'")))
+    derived = evaluate(derive_squash_jacobian(), entry.indices, values)
+    generated = generate_function("squash-jacobian", {entry: derive_squash_jacobian()})
+    yield "generated", distance(generated(s), derived)
+    yield "shipped", distance(shipped(s), derived)
+    yield "shipped", distance(shipped(s_0), generated(s_0))
+    one = derived[:1, :1, :, None, None]
+    yield from differentiate(generated_forward(nodes.SQUASH), s[:1, :1], one)
+
+
+def in_layer(array: str, call: Callable, shipped: Callable, rng: Generator, r: int) -> Errors:
+    """An array of the forward pass; v_{r} is that of the last iteration."""
+    layer, given = draw_layer(rng, max(r, 2))
+    derived, generated = (forward(layer, given, way) for way in (apply, apply_generated))
+    name = array.format(r=r)
+    yield "generated", distance(generated[name], derived[name])
+    yield "shipped", distance(call(shipped, derived, r), derived[name])
+
+
+def layer_gradients(
+    names: str, rules: Iterable[str], call: Callable, shipped: Callable, rng: Generator, r: int
+) -> Errors:
+    """dx of the last v for the arrays called `names`, which `call` returns, by each rule."""
+    layer, given = draw_layer(rng, r)
+    values = forward(layer, given)
+    values["dv"] = values[f"dv_{r}"] = rng.standard_normal(values[f"v_{r}"].shape)
+    for rule in rules:
+        derived = back(layer, values, "Wu", rule)
+        _, dW, du = _call(generated_layer(r, rule), values)
+        yield from compare("generated", {"dW": dW, "du": du}, derived)
+        # The unrolled rule is asked for by saying nothing, so that the default is verified too.
+        asked = {"rule": rule} if rule == "frozen" else {}
+        yield from compare("shipped", _by_name(names, call(shipped, values, r, **asked)), derived)
+        held = {f"c_{r}": values[f"c_{r}"]} if rule == "frozen" else {}
+        yield from differentiate_layer(layer, names, given | held, derived)
+
+
+def in_routing(
+    node: Node, names: str, iterations: int, shipped: Callable, rng: Generator, r: int
+) -> Errors:
+    """dx of a node that is a part of route_vjp: shipped is the fewest iterations that have it."""
+    yield from node_gradients(node, names, None, shipped, rng, r)
+    yield from layer_gradients("z", ["unrolled"], _of_routing, shipped, rng, iterations)
+
+
+def frozen_jacobian(shipped: Callable, rng: Generator, r: int) -> Errors:
+    """∂v_k[a]/∂W_ij[l, p] with c held."""
+    layer, given = draw_layer(rng, r)
+    values = forward(layer, given)
+    last = {"c": values[f"c_{r}"], "s": values[f"s_{r}"], "u": values["u"]}
+    entry = tensor("dv_dW", *map(index, ("a", "j'", "l'", "i", "j", "l", "p")))
+    derived = evaluate(derive_frozen_jacobian(), entry.indices, last)
+    generated = generate_function("frozen-jacobian", {entry: derive_frozen_jacobian()})
+    yield "generated", distance(_call(generated, last), derived)
+    examples = [shipped(values["W"], u, r, rule="frozen") for u in values["u"]]
+    yield "shipped", distance(examples, derived)
+    held = given | {f"c_{r}": last["c"]}
+    yield from differentiate(
+        lambda W: forward(layer, held | {"W": W}, apply_generated)[f"v_{r}"], values["W"], derived
+    )
+
+
+def draw(node: Node, rng: Generator) -> Arrays:
+    """Draw a shape, and the numbers that a node reads; two output capsules or more, to compete."""
+    size = dict(zip("aijlp", rng.integers((1, 1, 2, 1, 1), (4, 5, 5, 5, 4)).tolist(), strict=True))
+    values = {
+        name_of(x): rng.standard_normal([size[i.name[0]] for i in x.indices]) for x in node.inputs
+    }
+    if node is nodes.MARGIN_LOSS:  # lengths on both sides of the corners
+        values["v"] *= 0.5
+        values["T"] = np.eye(size["j"])[rng.integers(size["j"], size=size["a"])]
+        values |= MARGINS
+    return values
+
+
+def draw_layer(rng: Generator, iterations: int) -> tuple[list[Node], Arrays]:
+    """The nodes of a layer; W and u, and the first logits."""
+    values = draw(nodes.PREDICTION, rng)
+    W, u = values["W"], values["u"]
+    return layer_nodes(iterations), values | {"b_1": np.zeros((len(u), *W.shape[:2]))}
+
+
+def at_zero(values: Arrays) -> Arrays:
+    """Return `values` with one s or v, whose norm a formula may hold, put to 0."""
+    zeroed = {name: values[name].copy() for name in "sv" if name in values}
+    for x in zeroed.values():
+        x[0, 0] = 0
+    return values | zeroed
+
+
 def _call(function: NumpyFunction, values: Arrays) -> object:
     """Call generated code with what it asks for."""
     return function(*(values[name] for name in inspect.signature(function.function).parameters))
 
 
-def _named(rule: str) -> dict[str, str]:
-    """The unrolled rule is asked for by saying nothing, so that the default is verified too."""
-    return {"rule": rule} if rule == "frozen" else {}
+def _by_name(names: Iterable[str], found: object) -> Arrays:
+    """dx by name, of one array or a tuple of them."""
+    found = found if isinstance(found, tuple) else (found,)
+    return {f"d{name}": dx for name, dx in zip(names, found, strict=True)}
 
 
-def _tuple(found: object) -> tuple:
-    return found if isinstance(found, tuple) else (found,)
+def _of_jacobian(dv_dW: Callable, x: Arrays, r: int) -> np.ndarray:
+    """dW = Σ dv ∂v/∂W, over the examples too."""
+    pairs = zip(x["dv"], x["u"], strict=True)
+    return sum(np.tensordot(dv, dv_dW(x["W"], u, r), 2) for dv, u in pairs)
 
 
-CHECKS: dict[str, Check] = {
-    "squash": node_formula(SQUASH, lambda squash, x: squash(x["s"])),
+def _of_routing(route_vjp: Callable, x: Arrays, r: int, **rule: str) -> np.ndarray:
+    return route_vjp(route(x["z"], r), x["dv"], **rule)
+
+
+def _of_layer(layer_vjp: Callable, x: Arrays, r: int, **rule: str) -> tuple:
+    return layer_vjp(x["W"], x["u"], capsule_layer(x["W"], x["u"], r), x["dv"], **rule)
+
+
+CHECKS: dict[str, Callable[[Callable, Generator, int], Errors]] = {
+    "squash": partial(formula, nodes.SQUASH, lambda squash, x: squash(x["s"])),
     "squash-jacobian": squash_jacobian,
-    "squash-vjp": node_gradients(SQUASH, "s", lambda vjp, x: vjp(x["s"], x["dv"])),
-    "prediction": node_formula(PREDICTION, lambda predict, x: predict(x["W"], x["u"])),
-    "prediction-vjp": node_gradients(PREDICTION, "Wu", lambda vjp, x: vjp(x["W"], x["u"], x["dz"])),
-    "frozen-jacobian": layer_jacobian("frozen"),
-    "coupling": node_formula(COUPLING, lambda softmax, x: softmax(x["b"])),
-    "total-input": between(TOTAL_INPUT, lambda steps: ({"c": steps[1].c}, steps[1].s)),
-    "agreement": between(AGREEMENT, lambda steps: ({"b": steps[0].b, "v": steps[0].v}, steps[1].b)),
-    "routing": all_iterations,
-    "frozen-vjp": routing_gradient("frozen"),
-    "margin-loss": node_formula(
-        MARGIN_LOSS, lambda loss, x: loss(x["v"], x["T"].argmax(axis=-1), **MARGINS)
+    "squash-vjp": partial(node_gradients, nodes.SQUASH, "s", lambda vjp, x: vjp(x["s"], x["dv"])),
+    "prediction": partial(formula, nodes.PREDICTION, lambda predict, x: predict(x["W"], x["u"])),
+    "prediction-vjp": partial(
+        node_gradients, nodes.PREDICTION, "Wu", lambda vjp, x: vjp(x["W"], x["u"], x["dz"])
     ),
-    "margin-loss-vjp": node_gradients(
-        MARGIN_LOSS,
+    "frozen-jacobian": frozen_jacobian,
+    "coupling": partial(formula, nodes.COUPLING, lambda softmax, x: softmax(x["b"])),
+    "total-input": partial(in_layer, "s_2", lambda route, x, r: route(x["z"], 2).steps[1].s),
+    "agreement": partial(in_layer, "b_2", lambda route, x, r: route(x["z"], 2).steps[1].b),
+    "routing": partial(in_layer, "v_{r}", lambda route, x, r: route(x["z"], r).v),
+    "frozen-vjp": partial(layer_gradients, "z", ["frozen"], _of_routing),
+    "margin-loss": partial(
+        formula, nodes.MARGIN_LOSS, lambda loss, x: loss(x["v"], x["T"].argmax(axis=-1), **MARGINS)
+    ),
+    "margin-loss-vjp": partial(
+        node_gradients,
+        nodes.MARGIN_LOSS,
         "v",
         lambda vjp, x: x["dL"] * vjp(x["v"], x["T"].argmax(axis=-1), **MARGINS),
     ),
-    "coupling-vjp": node_gradients(COUPLING, "b", lambda vjp, x: vjp(x["c"], x["dc"])),
-    "total-input-vjp": in_routing(TOTAL_INPUT, "cz", iterations=1),
-    "agreement-vjp": in_routing(AGREEMENT, "bvz", iterations=2),
-    "unrolled-vjp": routing_gradient("unrolled"),
-    "unrolled-jacobian": layer_jacobian("unrolled"),
-    "layer": whole_layer,
-    "layer-vjp": layer_gradient,
+    "coupling-vjp": partial(
+        node_gradients, nodes.COUPLING, "b", lambda vjp, x: vjp(x["c"], x["dc"])
+    ),
+    "total-input-vjp": partial(in_routing, nodes.TOTAL_INPUT, "cz", 1),
+    "agreement-vjp": partial(in_routing, nodes.AGREEMENT, "bvz", 2),
+    "unrolled-vjp": partial(layer_gradients, "z", ["unrolled"], _of_routing),
+    "unrolled-jacobian": partial(layer_gradients, "W", ["unrolled"], _of_jacobian),
+    "layer": partial(in_layer, "v_{r}", lambda layer, x, r: layer(x["W"], x["u"], r).v),
+    "layer-vjp": partial(layer_gradients, "Wu", ["frozen", "unrolled"], _of_layer),
 }

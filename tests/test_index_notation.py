@@ -336,6 +336,21 @@ def test_what_numpy_would_broadcast_wrongly_is_refused():
         generate_forward(Node("squash", v[a, j, l], x[a, j]))
 
 
+def test_a_term_without_axes_is_added_to_every_entry():
+    b0, dc = np.random.default_rng(0).standard_normal((2, 2, 3, 4))
+    for formula, wanted in (
+        (1 + b[a, i, j], 1 + b0),
+        (2 * b[a, i, j] - 3, 2 * b0 - 3),
+        (1 + b[a, i, j] * (1 + b[a, i, j]), 1 + b0 * (1 + b0)),
+    ):
+        node = Node("coupling", c[a, i, j], formula)
+        assert_close(generate_forward(node)(b0), wanted, 1e-15)
+        moved = complex_step(lambda x, node=node: generate_forward(node)(x), b0, dc)
+        assert_close(generate_vjp(node)(b0, dc), moved, 1e-14)
+    with pytest.raises(ValueError, match=r"coupling: c = 3 lacks the axes \(a, i, j\)"):
+        generate_forward(Node("coupling", c[a, i, j], sp.Integer(3)))
+
+
 def test_any_function_that_sympy_prints_is_derived():
     node = Node("squash", v[a, j, l], sp.tanh(s[a, j, l]))
     s0, dv = np.random.default_rng(0).normal(size=(2, 1, 2, 3))

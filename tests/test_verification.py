@@ -300,3 +300,22 @@ def test_each_other_way_can_fail_too(monkeypatch, way):
     monkeypatch.setattr(verification, "pull", lambda *given: right(*given) * 1.001)
     (row,) = verify(equations=[e for e in EQUATIONS if e.id == "squash-vjp"])
     assert row.errors[way] > BOUNDS[way] and not row.passed
+
+
+def test_a_mistake_that_derived_and_generated_share_is_seen(monkeypatch):
+    """Both walk back through the layer by the same function: here it forgets the couplings."""
+    import capsedu.derivation.layer as layer
+    import capsedu.verification as verification
+
+    right = layer.backward
+
+    def wrong(forward, moving, rule):
+        return right(forward, moving, "frozen")
+
+    monkeypatch.setattr(layer, "backward", wrong)
+    monkeypatch.setattr(verification, "backward", wrong)
+    monkeypatch.setattr(verification, "generated_layer", layer.generate_layer)
+    (row,) = verify(equations=[e for e in EQUATIONS if e.id == "unrolled-vjp"])
+    for way in ("shipped", "complex step", "central"):
+        assert row.errors[way] > 1e-3
+    assert row.errors["generated"] <= BOUNDS["generated"] and not row.passed

@@ -1,10 +1,8 @@
 """The layer and its gradient from the nodes: each formula in turn, then the VJPs backwards."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import sympy as sp
 from sympy import Indexed
 
 from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
@@ -98,12 +96,12 @@ def generate_layer(
     """
     iterations = as_count("iterations", iterations)
     check_rule(rule)
-    places = _places(_with(nodes), iterations)
+    forward = layer_nodes(iterations, nodes)
     source = Source()
-    _write_forward(source, places)
-    _write_backward(source, places, rule)
-    W, u = places[0].inputs
-    v = places[-1].output
+    _write_forward(source, forward)
+    _write_backward(source, list(backward(forward, "Wu", rule)), iterations)
+    W, u = forward[0].inputs
+    v = forward[-1].output
     about = ABOUT.format(f"{iterations} iteration{'s' * (iterations > 1)} of routing", rule)
     arguments = {"W": W, "u": u, "dv": gradient_of(v)}
     results = {"v": v, "dW": gradient_of(W), "du": gradient_of(u)}
@@ -111,43 +109,11 @@ def generate_layer(
     return GeneratedLayer(function.name, function.source)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A node in the layer: in iteration 2 its c is c_2. Iteration 0 comes before."""
+def layer_nodes(iterations: int, replaced: Iterable[Node] = ()) -> list[Node]:
+    """The nodes of the forward pass in their order, each over its own arrays: c_2 for c.
 
-    node: Node
-    iteration: int = 0
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Tensor of the node -> array; what is not in it keeps its name."""
-        k = self.iteration
-        names = {x: f"{x}_{k}" for x in ("b", "c", "s", "v")} | {"b_next": f"b_{k + 1}"}
-        return names | {f"d{x}": f"d{name}" for x, name in names.items()}
-
-    def named(self, expression: sp.Expr) -> sp.Expr:
-        """The expression over the arrays that its tensors are here."""
-        entries = {x: self.names.get(name_of(x), name_of(x)) for x in expression.atoms(Indexed)}
-        return expression.xreplace({x: tensor(entries[x], *x.indices) for x in entries})
-
-    @property
-    def output(self) -> Indexed:
-        return self.named(self.node.output)
-
-    @property
-    def inputs(self) -> list[Indexed]:
-        return [self.named(x) for x in self.node.inputs]
-
-    def write(
-        self, source: Source, entry: sp.Expr, expression: sp.Expr, equation: str, begin: Begin = NEW
-    ) -> None:
-        """Write entry = expression, both in the node's own names."""
-        shifted = self.names.get(ignored_shift(self.node), "") if self.iteration > 1 else ""
-        source.assign(self.named(entry), self.named(expression), equation, begin, shifted)
-
-
-def _with(replaced: Iterable[Node]) -> list[Node]:
-    """The nodes of the layer, some replaced."""
+    Logits start from b_1, which no node computes.
+    """
     layer = {node.id: node for node in LAYER}
     for node in replaced:
         old = layer.get(node.id)
@@ -157,48 +123,78 @@ def _with(replaced: Iterable[Node]) -> list[Node]:
         want = [old.output, *old.inputs]
         if got != want:
             raise ValueError(f"nodes: got {node.id} with output and inputs {got}, want {want}")
+        for x in node.inputs:
+            vjp(node, x)  # refuses what has no derivative, in the node's own names
         layer[node.id] = node
-    return list(layer.values())
-
-
-def _places(layer: list[Node], iterations: int) -> list[_Place]:
-    """Where each node stands, in the order of the forward pass."""
-    prediction, *loop = layer
-    places = [_Place(node, k) for k in range(1, iterations + 1) for node in loop]
+    prediction, *loop = layer.values()
+    placed = [_placed(node, k) for k in range(1, iterations + 1) for node in loop]
     # After the last iteration nothing asks for new logits.
-    return [_Place(prediction), *places[:-1]]
+    return [prediction, *placed[:-1]]
 
 
-def _write_forward(source: Source, places: list[_Place]) -> None:
-    for place in places:
-        node, k = place.node, place.iteration
-        if node.id in ("prediction", "coupling"):
-            source.header(f"Iteration {k}" if k else "Prediction vectors")
-        if node.id == "coupling" and k == 1:
-            source.write("b_1", "np.zeros(z.shape[:-1], z.dtype)", "routing")
-        place.write(source, node.output, node.formula, node.id)
+def _placed(node: Node, k: int) -> Node:
+    """The node over the arrays of iteration k."""
+    names = {x: f"{x}_{k}" for x in ("b", "c", "s", "v")} | {"b_next": f"b_{k + 1}"}
+    entries = {node.output, *node.formula.atoms(Indexed)}
+    place = {x: tensor(names.get(name_of(x), name_of(x)), *x.indices) for x in entries}
+    return Node(node.id, node.output.xreplace(place), node.formula.xreplace(place))
 
 
-def _write_backward(source: Source, places: list[_Place], rule: str) -> None:
-    moves = {"W", "u"}  # what changes with W or u
-    for place in places:
-        held = rule == "frozen" and place.node.id == "coupling"
-        if not held and moves.intersection(map(name_of, place.inputs)):
-            moves.add(name_of(place.output))
-    begins = {places[-1].output: NEW}  # of what has a gradient: how its next line begins
-    for n, place in reversed([*enumerate(places)]):
-        node, k = place.node, place.iteration
-        if place.output not in begins:
-            continue
-        if node.id in ("prediction", "agreement") or place is places[-1]:
-            source.header(f"Back through iteration {k}" if k else "Back to W and u")
-        inputs = zip(node.inputs, place.inputs, strict=True)
-        for x, entry in ((x, entry) for x, entry in inputs if name_of(entry) in moves):
+def backward(
+    forward: list[Node], moving: Iterable[str], rule: str
+) -> Iterator[tuple[Node, list[Indexed]]]:
+    """Each node that has a gradient, the last first, and those of its inputs that get a term.
+
+    dx is the sum of the vector-Jacobian products of all nodes that have the input x. By the frozen
+    rule, couplings do not change with W and u.
+    """
+    moves = set(moving)
+    for node in forward:
+        held = rule == "frozen" and node.id == "coupling"
+        if not held and moves.intersection(map(name_of, node.inputs)):
+            moves.add(name_of(node.output))
+    known = {forward[-1].output}  # what has a gradient
+    for node in reversed(forward):
+        if node.output in known:
+            inputs = [x for x in node.inputs if name_of(x) in moves]
+            known.update(inputs)
+            yield node, inputs
+
+
+def _write_forward(source: Source, nodes: list[Node]) -> None:
+    source.header("Prediction vectors")
+    iteration = 0
+    for node in nodes:
+        if node.id == "coupling":
+            iteration += 1
+            source.header(f"Iteration {iteration}")
+            if iteration == 1:
+                source.write("b_1", "np.zeros(z.shape[:-1], z.dtype)", "routing")
+        source.assign(node.output, node.formula, node.id, shifted=_shifted(node))
+
+
+def _write_backward(
+    source: Source, steps: list[tuple[Node, list[Indexed]]], iteration: int
+) -> None:
+    begins: dict[Indexed, Begin] = {}  # of what has a term: how its next line begins
+    for n, (node, inputs) in enumerate(steps):
+        if node.id == "prediction":
+            source.header("Back to W and u")
+        elif n == 0 or node.id == "agreement":
+            source.header(f"Back through iteration {iteration}")
+            iteration -= 1
+        for x in inputs:
             dx, slope, equation = gradient_of(x), vjp(node, x), f"{node.id}-vjp"
-            is_name = entry not in begins and getattr(slope, "indices", None) == dx.indices
-            if is_name and any(entry in earlier.inputs for earlier in places[:n]):
+            is_name = x not in begins and getattr(slope, "indices", None) == dx.indices
+            if is_name and any(x in later for _, later in steps[n + 1 :]):
                 # No line of its own: db_2 = db_3 + ... is written when the next term comes.
-                begins[entry] = f"{name_of(place.named(slope))} + ", f"{equation} + "
+                begins[x] = f"{name_of(slope)} + ", f"{equation} + "
             else:
-                place.write(source, dx, slope, equation, begins.get(entry, NEW))
-                begins[entry] = f"{name_of(place.named(dx))} + ", ""
+                source.assign(dx, slope, equation, begins.get(x, NEW), _shifted(node))
+                begins[x] = f"{name_of(dx)} + ", ""
+
+
+def _shifted(node: Node) -> str:
+    """The logits that are taken less their maximum; the first ones are 0."""
+    logits = ignored_shift(node)
+    return "" if logits == "b_1" else logits

@@ -1,7 +1,7 @@
 """A whole function in NumPy: its text, and the function that the text defines."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,13 +122,7 @@ def write_function(
     return NumpyFunction(name, MODULE.format(about=about, name=name, given=given, body=body))
 
 
-def generate_function(
-    equation: str,
-    outputs: Mapping[sp.Expr, sp.Expr],
-    arguments: Sequence[sp.Expr] = (),
-    after: Sequence[Node] = (),
-    shifted: str = "",
-) -> NumpyFunction:
+def generate_function(equation: str, outputs: Mapping[sp.Expr, sp.Expr]) -> NumpyFunction:
     """Write a function that returns each output = expression, in NumPy.
 
     Parameters
@@ -137,45 +131,47 @@ def generate_function(
         The id of the equation; the function is called so, with _ for -.
     outputs : mapping of Expr to Expr
         Entry, with the axes that the array is to have -> expression.
-    arguments : sequence of Expr
-        Entries and scalar symbols; if none are given, those of the expressions, by name.
-    after : sequence of Node
-        Nodes whose outputs the expressions use: computed first.
-    shifted : str
-        As in `Source.assign`.
 
     Returns
     -------
     NumpyFunction
-        Of the arguments, called by their names.
+        Of the tensors and scalar symbols of the expressions, by name.
     """
-    source = Source()
-    for node in after:
-        source.assign(node.output, node.formula, node.id, shifted=shifted)
-    for entry, expression in outputs.items():
-        source.assign(entry, expression, equation, shifted=shifted)
-    all_outputs = sp.Tuple(*outputs.values())
-    arguments = arguments or [*inputs_of(all_outputs), *parameters_of(all_outputs)]
-    return write_function(
-        equation.replace("-", "_"),
-        ABOUT.format(equation),
-        {name_of(x): x for x in arguments},
-        source,
-        {name_of(x): x for x in outputs},
-    )
+    expressions = sp.Tuple(*outputs.values())
+    arguments = [*inputs_of(expressions), *parameters_of(expressions)]
+    return _function(equation, arguments, Source(), outputs)
 
 
 def generate_forward(node: Node) -> NumpyFunction:
     """y = formula, in NumPy: of the node's inputs and parameters, by name."""
-    return generate_function(node.id, {node.output: node.formula}, shifted=ignored_shift(node))
+    outputs = {node.output: node.formula}
+    return _function(node.id, node.inputs + node.parameters, Source(), outputs, ignored_shift(node))
 
 
 def generate_vjp(node: Node) -> NumpyFunction:
     """dx = vjp(node, x) for each input x, in NumPy: of the inputs, dy and the parameters."""
     slopes = {gradient_of(x): vjp(node, x) for x in node.inputs}
     arguments = [*node.inputs, gradient_of(node.output), *node.parameters]
-    after = [node] if any(node.output in inputs_of(slope) for slope in slopes.values()) else []
-    return generate_function(f"{node.id}-vjp", slopes, arguments, after, ignored_shift(node))
+    source, shifted = Source(), ignored_shift(node)
+    if any(node.output in inputs_of(slope) for slope in slopes.values()):
+        source.assign(node.output, node.formula, node.id, shifted=shifted)
+    return _function(f"{node.id}-vjp", arguments, source, slopes, shifted)
+
+
+def _function(
+    equation: str,
+    arguments: list[sp.Expr],
+    source: Source,
+    outputs: Mapping[sp.Expr, sp.Expr],
+    shifted: str = "",
+) -> NumpyFunction:
+    """Write the outputs after what the source holds, all in their own names."""
+    for entry, expression in outputs.items():
+        source.assign(entry, expression, equation, shifted=shifted)
+    given, results = ({name_of(x): x for x in entries} for entries in (arguments, outputs))
+    return write_function(
+        equation.replace("-", "_"), ABOUT.format(equation), given, source, results
+    )
 
 
 def _shape(entry: Indexed) -> list[sp.Symbol]:

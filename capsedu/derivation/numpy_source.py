@@ -72,10 +72,12 @@ class Source:
         Raises
         ------
         ValueError
-            If it divides by what may be 0 and is no norm, or an entry lacks one of the axes.
+            If it divides by what may be 0 and is no norm, or lacks one of the axes.
         """
         self._shifted = shifted
         name, axes = name_of(target), getattr(target, "indices", ())
+        if axes and not expression.has(Indexed, KroneckerDelta):
+            raise ValueError(f"{equation}: {name} = {expression} lacks the axes {axes}")
         terms = [self._term(x, name, axes, equation) for x in sp.Add.make_args(expression)]
         terms.sort(key=lambda text: text.startswith("-"))
         if len(f"{name} = {begin[0]}{' + '.join(terms)}  # {begin[1]}{equation}") <= LONGEST:
@@ -88,6 +90,8 @@ class Source:
         """One product, or the sum of one, with the axes given."""
         number, product = term.as_independent(Indexed, KroneckerDelta, as_Add=False)
         self.sizes |= number.free_symbols & set(SIZES.values())
+        if product == 1:  # no axes: NumPy adds it to every entry
+            return _text(number)
         if isinstance(product, Sum):
             einsum = _einsum(self._operands(product.function, equation), axes)
             return _text(number * sp.Symbol(einsum))
