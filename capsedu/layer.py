@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from capsedu.arguments import check_rule, check_shape
-from capsedu.predictions import check_layer, predict, predict_vjp
+from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
+from capsedu.fast_layer import layer_steps, layer_vjp
+from capsedu.predictions import check_layer, predict
 from capsedu.routing import Iteration, Routing, check_routing, route, route_vjp
 
 
@@ -31,9 +32,11 @@ def capsule_layer(W: np.ndarray, u: np.ndarray, iterations: int = 3) -> Routing:
 
     Notes
     -----
-    Equation `layer`: Sabour, Frosst & Hinton 2017, eq. 2 and procedure 1.
+    Equation `layer`: Sabour, Frosst & Hinton 2017, eq. 2 and procedure 1. Computed a few examples
+    at a time, in capsedu.fast_layer; the same as route(predict(W, u)), which says it plainly.
     """
-    return Routing(route(predict(W, u), iterations).steps)
+    W, u = check_layer(W, u)
+    return Routing(layer_steps(W, u, as_count("iterations", iterations)))
 
 
 def capsule_layer_vjp(
@@ -68,15 +71,18 @@ def capsule_layer_vjp(
 
     Notes
     -----
-    Equation `layer-vjp`: notebooks 00, 04 and 06.
+    Equation `layer-vjp`: notebooks 00, 04 and 06. Computed in capsedu.fast_layer; the same as
+    predict_vjp of route_vjp, which say it plainly.
     """
     W, u = check_layer(W, u)
     I, J, m, _ = W.shape
     check_routing(routing)
     check_shape("routing.c", routing.c, batch=u.shape[:-2], I=I, J=J)
     check_shape("routing.s", routing.s, batch=u.shape[:-2], J=J, m=m)
-    dz = route_vjp(Routing(routing.steps, predict(W, u)), dv, rule)
-    return predict_vjp(W, u, dz)
+    dv = as_numbers("dv", dv)
+    check_shape("dv", dv, batch=u.shape[:-2], J=J, m=m)
+    check_rule(rule)
+    return layer_vjp(W, u, routing.steps, dv, rule)
 
 
 def dv_dW(W: np.ndarray, u: np.ndarray, iterations: int = 3, rule: str = "unrolled") -> np.ndarray:
