@@ -2,13 +2,16 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from capsedu.arguments import as_count
+from capsedu.arguments import as_count, as_number
+
+JUDGED = 5000  # training examples that an epoch's accuracy is taken on: more would take long
 
 
 @dataclass(eq=False)
@@ -77,8 +80,15 @@ class Epoch(NamedTuple):
 
     epoch: int  # from 1
     loss: float  # mean over the training examples, each as it was met
-    train_accuracy: float  # from 0 to 1, at the end of the epoch
+    train_accuracy: float  # from 0 to 1, at the end of the epoch, on the first JUDGED examples
     test_accuracy: float
+
+
+class Begun(NamedTuple):
+    """Where a training began: what an epoch changes, and a checkpoint is held to."""
+
+    learning_rate: float
+    generator: dict  # its state
 
 
 @dataclass(eq=False)
@@ -112,12 +122,17 @@ class Training:
     batch_size : int
         Examples in a step, at least 1; the last batch of an epoch may be smaller.
     seed : int or Generator
-        Where the order of the examples comes from.
+        Where the order of the examples, and what `vary` draws, comes from.
+    decay : float
+        What the learning rate is multiplied by after each epoch, above 0 and at most 1.
+    vary : callable, optional
+        (inputs of a batch, Generator) -> other inputs that mean the same, to learn from instead.
 
     Raises
     ------
     ValueError
-        If inputs and labels don't fit each other or the model, or `batch_size` is less than 1.
+        If inputs and labels don't fit each other or the model, `batch_size` is less than 1 or
+        `decay` is out of its range.
     """
 
     def __init__(
@@ -128,11 +143,19 @@ class Training:
         optimiser: Adam | None = None,
         batch_size: int = 32,
         seed: int | np.random.Generator = 0,
+        decay: float = 1.0,
+        vary: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     ) -> None:
+        self.decay, self.vary = as_number("decay", decay), vary
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay: got {decay!r}, want a number above 0, at most 1")
         self.train = _checked("train", *train, model.classes)
         self.test = _checked("test", *test, model.classes)
         self.batch_size = as_count("batch_size", batch_size)
         self.state = State(model, optimiser or Adam(), np.random.default_rng(seed), [])
+        self.begun = Begun(
+            self.state.optimiser.learning_rate, self.state.generator.bit_generator.state
+        )
 
     @property
     def model(self) -> Any:
@@ -178,7 +201,8 @@ class Training:
         total = 0.0
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            loss, gradients = state.model.loss_and_gradients(inputs[batch], labels[batch])
+            x = inputs[batch] if self.vary is None else self.vary(inputs[batch], state.generator)
+            loss, gradients = state.model.loss_and_gradients(x, labels[batch])
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"loss: got {loss} in epoch {number}, want a finite number: "
@@ -190,10 +214,11 @@ class Training:
         done = Epoch(
             number,
             total / len(order),
-            accuracy(state.model, *self.train),
+            accuracy(state.model, inputs[:JUDGED], labels[:JUDGED]),
             accuracy(state.model, *self.test),
         )
         state.history.append(done)
+        state.optimiser.learning_rate *= self.decay
         bar.set_postfix_str(f"loss {done.loss:.4f}, test accuracy {done.test_accuracy:.3f}")
         return state
 

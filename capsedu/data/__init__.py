@@ -7,7 +7,7 @@ import numpy as np
 
 from capsedu.data.original import download_files, read_folder
 
-__all__ = ["load_digits_sample", "load_mnist"]
+__all__ = ["load_digits_sample", "load_mnist", "shifted"]
 
 SAMPLE = Path(__file__).with_name("digits_sample.npz")
 
@@ -71,6 +71,24 @@ def load_mnist(path: str | os.PathLike | None = None) -> Digits:
     Source: LeCun, Cortes & Burges, CC BY-SA 3.0.
     """
     return _as_numbers(*(download_files() if path is None else read_folder(path)))
+
+
+def shifted(images: np.ndarray, generator: np.random.Generator, most: int = 2) -> np.ndarray:
+    """Each image moved by −most … most pixels down and across, at random; what comes in is paper.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, height, width)
+    generator : Generator
+        Where the random numbers come from.
+    most : int
+        Pixels, at least 0.
+    """
+    N, *sides = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(1, 2))
+    down, across = generator.integers(2 * most + 1, size=(2, N))
+    return windows[np.arange(N), down, across]
 
 
 def _as_numbers(
