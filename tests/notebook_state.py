@@ -101,11 +101,13 @@ def main() -> None:
     from tqdm import tqdm
 
     from capsedu.figures.gradients import same_output_two_tangents
+    from capsedu.figures.routing import what_routing_ascends
 
     chosen = [Path(name) for name in sys.argv[1:]] or paths()
     for path in tqdm(chosen, unit="notebook"):
         nbformat.write(execute(path), path)
-    same_output_two_tangents().save(NOTEBOOKS / "same_output_two_tangents.png")
+    for figure in (same_output_two_tangents, what_routing_ascends):
+        figure().save(NOTEBOOKS / f"{figure.__name__}.png")
 
 
 if __name__ == "__main__":

@@ -40,15 +40,31 @@ def along(ends: np.ndarray, starts: np.ndarray | float = 0) -> np.ndarray:
     return np.linspace(starts, ends, 20).reshape(-1, 2)
 
 
-def label(axes: Axes, tips: np.ndarray, names: Sequence[str], taken: np.ndarray) -> None:
-    """Write each name near its tip, where it is farthest from the points that are `taken`."""
-    near = 0.043 * axes.viewLim.size.max()
-    for tip, name in zip(tips, names, strict=True):
-        for distance in (near, 1.5 * near, 2 * near):  # farther out in a crowd
-            places = tip + distance * CIRCLE
-            clear = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1)
+def places(tips: np.ndarray, taken: np.ndarray, near: float) -> np.ndarray:
+    """Return where a name can stand near each tip: farthest from the points that are `taken`.
+
+    Parameters
+    ----------
+    tips : array_like, shape (K, 2)
+    taken : ndarray, shape (N, 2)
+        What the names should not cover; a name that has its place is taken too.
+    near : float
+        How far a name stands from its tip, if there is room; in a crowd, up to twice as far.
+    """
+    chosen = []
+    for tip in np.asarray(tips):
+        for distance in (near, 1.5 * near, 2 * near):
+            around = tip + distance * CIRCLE[::4]
+            clear = np.hypot(*(around[:, None] - taken).T).min(axis=0)
             if clear.max() > 0.8 * near:
                 break
-        at = places[clear.argmax()]
-        axes.text(*at, name, ha="center", va="center", path_effects=HALO, zorder=4, fontsize=10)
-        taken = np.vstack([taken, at + 0.5 * near * CIRCLE[::10]])
+        chosen.append(around[clear.argmax()])
+        taken = np.vstack([taken, chosen[-1] + 0.5 * near * CIRCLE[::10]])
+    return np.array(chosen)
+
+
+def label(axes: Axes, tips: np.ndarray, names: Sequence[str], taken: np.ndarray) -> None:
+    """Write each name near its tip, where it is farthest from the points that are `taken`."""
+    at = places(tips, taken, near=0.043 * axes.viewLim.size.max())
+    for place, name in zip(at, names, strict=True):
+        axes.text(*place, name, ha="center", va="center", path_effects=HALO, zorder=4, fontsize=10)

@@ -1,0 +1,248 @@
+"""Scissors: the four-integer example as its unrolled graph; cut an edge, get another gradient."""
+
+import functools
+from collections.abc import Collection
+from itertools import combinations
+
+import numpy as np
+
+from capsedu.figures.gradients import first_output
+from capsedu.figures.palette import COLOURS
+from capsedu.layer import capsule_layer
+from capsedu.numerical_derivatives import central_difference
+from capsedu.predictions import predict, predict_vjp
+from capsedu.routing import route, softmax_vjp
+from capsedu.sketches.plane import Plane
+from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.squashing import squash_vjp
+
+WIDTH, HEIGHT = 760, 300  # pixels of the sketch
+W = np.array([[1.0, 2.0], [1.0, 0.0]])[:, :, None, None]
+U, DV = np.ones((2, 1)), np.array([[1.0], [0.0]])  # L = v_1
+CUTS = {
+    "z_into_s1": "z into s¹",
+    "z_into_agreement": "z into the agreement",
+    "v_into_agreement": "v¹ into the agreement",
+    "c_into_s2": "c² into s²",
+    "z_into_s2": "z into s²",
+}
+# From the layer's end to its beginning: from, to, and which cut parts them.
+EDGES = (
+    *(("v²", "L", ""), ("s²", "v²", ""), ("c²", "s²", "c_into_s2"), ("z", "s²", "z_into_s2")),
+    *(("b", "c²", ""), ("v¹", "b", "v_into_agreement"), ("z", "b", "z_into_agreement")),
+    *(("s¹", "v¹", ""), ("z", "s¹", "z_into_s1"), ("W", "z", "")),
+)
+NODES = {
+    name: 24 + 61 * k for k, name in enumerate(("W", "z", "s¹", "v¹", "b", "c²", "s²", "v²", "L"))
+}
+LEVEL = 78  # pixels of the nodes from above; NODES has those from the left
+RADIUS = 15  # pixels of a node
+SAG = {("z", "b"): 50, ("z", "s²"): 92}  # pixels that an edge runs below the others
+# The three roads from L to W, each by the cuts that close it: past the couplings, as the frozen
+# rule has it; through the agreement directly to z; through the agreement, v¹ and s¹.
+ROADS = (
+    {"z_into_s2"},
+    {"c_into_s2", "z_into_agreement"},
+    {"c_into_s2", "v_into_agreement", "z_into_s1"},
+)
+NAMES = {  # by which of the roads are open
+    (True, True, True): "unrolled, the exact gradient",
+    (True, False, False): "frozen, the couplings held constant",
+    (True, False, True): "half-detached, as with z cut in the agreement",
+    (True, True, False): "half-detached, as with v¹ cut in the agreement",
+    (False, True, True): "only through the couplings: unrolled − frozen",
+    (False, True, False): "only through the couplings, directly to z",
+    (False, False, True): "only through the couplings, by way of v¹",
+    (False, False, False): "zero, no road leads from L to W",
+}
+DESCRIPTION = (
+    "The two routing iterations of the four-integer example as a graph from W over z, s¹, v¹, b, "
+    "c², s², v² to the loss L, with edges from z into s¹, into the agreement b and into s². A cut "
+    "edge is grey and dashed, with a gap and the word cut; edges that still carry a gradient are "
+    "thick. Below, the four entries of dL/dW with these cuts, those of a finite difference, and "
+    "what is missing. To the right, output v_1 over W_12, and at 2 the slopes of both."
+)
+
+
+def cut_gradient(cuts: Collection[str] = ()) -> np.ndarray:
+    """dL/dW where nothing flows back through the cut edges: as if their values were constants.
+
+    Parameters
+    ----------
+    cuts : collection of str
+        Any of `CUTS`.
+
+    Returns
+    -------
+    dW : ndarray, shape (2, 2)
+
+    Raises
+    ------
+    ValueError
+        If a cut is not one of `CUTS`.
+    """
+    if not set(cuts) <= CUTS.keys():
+        raise ValueError(f"cuts: got {sorted(cuts)}, want some of {list(CUTS)}")
+    open_ = {cut: cut not in cuts for cut in CUTS}
+    z = predict(W, U)
+    first, second = route(z, 2).steps
+    ds2 = squash_vjp(second.s, DV)
+    dz = open_["z_into_s2"] * second.c[..., None] * ds2
+    dc2 = open_["c_into_s2"] * np.einsum("ijm,jm->ij", z, ds2)
+    db = softmax_vjp(second.c, dc2)
+    dz = dz + open_["z_into_agreement"] * db[..., None] * first.v
+    dv1 = open_["v_into_agreement"] * np.einsum("ij,ijm->jm", db, z)
+    dz = dz + open_["z_into_s1"] * first.c[..., None] * squash_vjp(first.s, dv1)
+    return predict_vjp(W, U, dz)[0][:, :, 0, 0]
+
+
+@functools.cache
+def finite_difference() -> np.ndarray:
+    """(L(W + h e) − L(W − h e)) / 2h of the layer as it runs, e each entry of W alone: (2, 2)."""
+
+    def loss(W: np.ndarray) -> np.ndarray:
+        return np.sum(DV * capsule_layer(W, U, iterations=2).v)
+
+    entries = np.eye(W.size).reshape(W.size, *W.shape)
+    return np.reshape([central_difference(loss, W, e, step=1e-6) for e in entries], (2, 2))
+
+
+def roads(cuts: Collection[str]) -> tuple[bool, ...]:
+    """Return which of the three roads from L to W are open."""
+    return tuple(road.isdisjoint(cuts) for road in ROADS)
+
+
+def readout(cuts: Collection[str], dW: np.ndarray) -> str:
+    """Return the cuts, the gradient's name and its numbers in words, and what coincides with it."""
+    want = finite_difference()
+    cut = ", ".join(label for key, label in CUTS.items() if key in cuts) or "nothing"
+    told = f"Cut: {cut}. Gradient: {NAMES[roads(cuts)]}. dL/dW, row by row: {_entries(dW)}; "
+    told += f"finite difference: {_entries(want)}. Slope of v_1 over W_12: {dW[0, 1]:z.4f}."
+    for name in twins(cuts):
+        told += f" The same four numbers here as: {name}."
+    idle = [CUTS[key] for key in CUTS if key in cuts and roads(set(cuts) - {key}) == roads(cuts)]
+    if idle:
+        told += f" Untick one of these alone, and nothing changes: {'; '.join(idle)}."
+    return told
+
+
+@functools.cache
+def _gradients() -> dict[str, np.ndarray]:
+    """Return every gradient that cuts can make, by its name."""
+    every = (cuts for k in range(len(CUTS) + 1) for cuts in combinations(CUTS, k))
+    return {NAMES[roads(cuts)]: cut_gradient(cuts) for cuts in every}
+
+
+def twins(cuts: Collection[str]) -> list[str]:
+    """Return the names of other gradients that are the same four numbers in this example."""
+    every, own = _gradients(), NAMES[roads(cuts)]
+    return [name for name in every if name != own and np.allclose(every[name], every[own])]
+
+
+def _entries(x: np.ndarray) -> str:
+    return ", ".join(f"{entry:z.4f}" for entry in x.ravel())
+
+
+def sketch_scissors(cuts: Collection[str] = ()) -> Sketch:
+    """The graph with its cuts, dL/dW beside the finite difference, the curve and its slopes.
+
+    Parameters
+    ----------
+    cuts : collection of str
+        Any of `CUTS`.
+
+    Raises
+    ------
+    ValueError
+        If a cut is not one of `CUTS`.
+    """
+    dW = cut_gradient(cuts)
+    told = readout(cuts, dW)
+    sketch = Sketch(WIDTH, HEIGHT, "Scissors in the unrolled graph", DESCRIPTION, told)
+    _draw_graph(Plane(sketch, 0, 0, WIDTH, HEIGHT, (0, WIDTH), (HEIGHT, 0)), cuts)
+    _draw_numbers(sketch, cuts, dW)
+    _draw_slopes(Plane(sketch, 585, 34, 160, 170, (0, 4), (0.28, 0.68)), cuts, dW)
+    return sketch
+
+
+def sketch_story() -> Sketch:
+    """Nothing cut; the couplings cut; v¹ cut in the agreement: three gradients."""
+    story = {
+        "Nothing is cut": (),
+        "The couplings are cut": ("c_into_s2",),
+        "v¹ is cut in the agreement": ("v_into_agreement",),
+    }
+    return stacked([sketch_scissors(cuts) for cuts in story.values()], list(story))
+
+
+def _draw_graph(page: Plane, cuts: Collection[str]) -> None:
+    hears = {"L"}  # the nodes that a gradient reaches
+    for tail, head, cut in EDGES:
+        is_cut = cut in cuts
+        if head in hears and not is_cut:
+            hears.add(tail)
+        name = CUTS.get(cut, f"{tail} into {head}") + ", cut" * is_cut
+        _draw_edge(page, tail, head, name, is_cut, width=2.4 if head in hears else 1)
+    c1 = NODES["s¹"]
+    page.arrow((c1, LEVEL - 17), "#000000", 1, "c¹ into s¹", start=(c1, 34))
+    page.words((c1, 22), "c¹ = ½", italic=True)
+    for node, above, text in (
+        ("v¹", 46, "iteration 1"),
+        ("b", 28, "agreement"),
+        ("s²", 46, "iteration 2"),
+    ):
+        page.words((NODES[node], LEVEL - above), text, size=11)
+    page.words((8, 14), "thick: a gradient flows back", anchor="start", size=11)
+    for name, x in NODES.items():
+        page.dot((x, LEVEL), COLOURS.get(name[0], "#000000"), name, RADIUS)
+        page.dot((x, LEVEL), "#FFFFFF", name, RADIUS - 2)
+        page.words((x, LEVEL), name, italic=True)
+
+
+def _draw_edge(page: Plane, tail: str, head: str, name: str, is_cut: bool, width: float) -> None:
+    start, end, sag = NODES[tail], NODES[head], SAG.get((tail, head), 0)
+    along = np.linspace(0, 1, 81)
+    x, y = start + along * (end - start), LEVEL + 4 * along * (1 - along) * sag
+    clear = np.hypot(np.minimum(x - start, end - x), y - LEVEL) >= RADIUS  # from rim to rim
+    points = np.stack([x, y], axis=-1)[clear]
+    if not is_cut:
+        page.path(points[:-6], "#000000", width=width, name=name)
+        page.arrow(points[-1], "#000000", width, name, start=points[-8])
+        return
+    middle = points[len(points) // 2]
+    for side in (points[:, 0] < middle[0] - 4, points[:, 0] > middle[0] + 4):
+        page.path(points[side], COLOURS["muted"], dash=(3, 3), name=name)
+    for x in (-3, 3):
+        page.path(np.add(middle, [(x - 2, 5), (x + 2, -5)]), "#000000", name=name)
+    page.words(np.add(middle, (0, -15)), "cut", size=11)
+
+
+def _draw_numbers(sketch: Sketch, cuts: Collection[str], dW: np.ndarray) -> None:
+    want = finite_difference()
+    tables = {"dL/dW with these cuts": dW, "finite difference": want, "missing": want - dW}
+    for column, (name, table) in enumerate(tables.items()):
+        x = 90 + 170 * column
+        sketch.words((x, 190), name, size=12)
+        for (i, j), entry in np.ndenumerate(table):
+            sketch.words((x - 32 + 64 * j, 211 + 18 * i), f"{entry:z.4f}")
+    sketch.words((12, 262), NAMES[roads(cuts)], anchor="start", size=15)
+    for name in twins(cuts):
+        sketch.words((12, 284), f"The same four numbers here as: {name}", anchor="start", size=12)
+
+
+def _draw_slopes(plot: Plane, cuts: Collection[str], dW: np.ndarray) -> None:
+    ticks = {y: f"{y:.1f}" for y in (0.3, 0.4, 0.5, 0.6)}
+    plot.axes("weight W₁₂", "output v₁", {0: "0", 2: "2", 4: "4"}, ticks)
+    w = np.linspace(0, 4, 81)
+    plot.path(np.stack([w, first_output(w)], axis=-1), COLOURS["v"], width=4, name="output v₁")
+    colour = COLOURS["frozen" if roads(cuts) == (True, False, False) else "muted"]
+    for name, slope, y, style in (
+        ("exact", finite_difference()[0, 1], 262, {"colour": COLOURS["unrolled"]}),
+        ("these cuts", dW[0, 1], 280, {"colour": colour, "dash": (6, 3)}),
+    ):
+        text = f"{name}: slope {slope:z.4f}"
+        ends = [(w, 0.5 + slope * (w - 2)) for w in (0.5, 3.5)]
+        plot.path(ends, width=2, name=text, **style)
+        plot.sketch.path([(540, y), (564, y)], width=2, **style)
+        plot.sketch.words((572, y), text, anchor="start", size=12)
+    plot.dot((2, 0.5), COLOURS["v"])

@@ -1,0 +1,181 @@
+"""A sketch: lines, areas and words in pixels, written as SVG in a millisecond, or as a PNG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+
+import numpy as np
+from matplotlib.patches import Polygon
+
+from capsedu.figures.canvas import PIXELS_PER_INCH, Picture, drawing, picture
+from capsedu.figures.plane import HALO
+
+FONT = "DejaVu Sans, Verdana, sans-serif"
+POINT = 72 / PIXELS_PER_INCH  # a pixel, in the points that matplotlib counts in
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A line through points, or the area that they enclose.
+
+    Attributes
+    ----------
+    points : ndarray, shape (K, 2)
+        Pixels from the upper left corner.
+    colour : str
+    width : float
+        Of the line, in pixels; an area has 0.
+    dash : tuple of float
+        Pixels on, pixels off, …; empty for a solid line.
+    opacity : float
+    name : str
+        What it stands for: shown when the mouse rests on it.
+    """
+
+    points: np.ndarray
+    colour: str
+    width: float = 1.5
+    dash: tuple[float, ...] = ()
+    opacity: float = 1.0
+    name: str = ""
+
+    def svg(self) -> str:
+        """Return the path as an SVG element."""
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points.tolist())
+        style = f' opacity="{self.opacity:.2f}"' if self.opacity < 1 else ""
+        if self.dash:
+            style += f' stroke-dasharray="{" ".join(map(str, self.dash))}"'
+        title = f"<title>{escape(self.name)}</title>" if self.name else ""
+        if self.width:
+            style += f' fill="none" stroke="{self.colour}" stroke-width="{self.width:.1f}"'
+            return f'<polyline points="{points}"{style}>{title}</polyline>'
+        return f'<polygon points="{points}" fill="{self.colour}"{style}>{title}</polygon>'
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """A line of text, its middle, start or end at a point.
+
+    Attributes
+    ----------
+    at : tuple of float
+        Pixels from the upper left corner; halfway up the letters.
+    text : str
+    anchor : "start", "middle" or "end"
+    size : float
+        Pixels.
+    italic : bool
+        For the names of quantities.
+    colour : str
+    """
+
+    at: tuple[float, float]
+    text: str
+    anchor: str = "middle"
+    size: float = 13
+    italic: bool = False
+    colour: str = "#000000"
+
+    def svg(self) -> str:
+        """Return the words as an SVG element, with a white edge that keeps them off the lines."""
+        x, y = self.at
+        slant = ' font-style="italic"' if self.italic else ""
+        return (
+            f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em" text-anchor="{self.anchor}" '
+            f'font-size="{self.size:g}" fill="{self.colour}"{slant} paint-order="stroke" '
+            f'stroke="white" stroke-width="3" stroke-linejoin="round">{escape(self.text)}</text>'
+        )
+
+
+@dataclass(eq=False)
+class Sketch:
+    """What is drawn, what it is called, what it shows, and its numbers in words.
+
+    Attributes
+    ----------
+    width, height : float
+        Pixels.
+    title, description : str
+        What is drawn, in a phrase and in sentences, whatever the parameters.
+    readout : str
+        The numbers of this very picture, in words: what a reader gets who cannot see it.
+    shapes : list of Path and Words
+        In the order in which they are drawn.
+    """
+
+    width: float
+    height: float
+    title: str
+    description: str
+    readout: str = ""
+    shapes: list[Path | Words] = field(default_factory=list)
+
+    def path(self, points: np.ndarray, colour: str, **style: object) -> None:
+        """Draw a `Path`."""
+        self.shapes.append(Path(np.asarray(points), colour, **style))
+
+    def words(self, at: Sequence[float], text: str, **style: object) -> None:
+        """Write `Words`."""
+        self.shapes.append(Words(tuple(at), text, **style))
+
+    def svg(self) -> str:
+        """Return the sketch as an SVG element that needs nothing outside itself, and has no ids.
+
+        White lies behind it, so that its colours are the same in a light and in a dark page.
+        """
+        size = f'width="{self.width:g}" height="{self.height:g}"'
+        narrow = 'style="max-width: 100%; height: auto"'  # where the page is
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} {narrow} '
+            f'viewBox="0 0 {self.width:g} {self.height:g}" font-family="{FONT}">'
+            f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
+            f'<rect {size} rx="6" fill="white"/>'
+            f"{''.join(shape.svg() for shape in self.shapes)}</svg>"
+        )
+
+    def picture(self) -> Picture:
+        """Return the same shapes as a PNG, for wherever an SVG is not shown."""
+        with drawing(self.width / PIXELS_PER_INCH, self.height / PIXELS_PER_INCH) as figure:
+            figure.set_layout_engine("none")  # the shapes are where they are
+            axes = figure.add_axes((0, 0, 1, 1), xlim=(0, self.width), ylim=(self.height, 0))
+            axes.set_axis_off()
+            for order, shape in enumerate(self.shapes):
+                if isinstance(shape, Words):
+                    side = {"start": "left", "middle": "center", "end": "right"}[shape.anchor]
+                    axes.text(
+                        *shape.at, shape.text, color=shape.colour, fontsize=shape.size * POINT,
+                        style="italic" if shape.italic else "normal", zorder=order,
+                        ha=side, va="center_baseline", path_effects=HALO, parse_math=False,
+                    )  # fmt: skip
+                elif shape.width:
+                    axes.plot(
+                        *shape.points.T, color=shape.colour, alpha=shape.opacity, zorder=order,
+                        linewidth=shape.width * POINT, solid_capstyle="butt",
+                        linestyle=(0, [x / shape.width for x in shape.dash]) if shape.dash else "-",
+                    )  # fmt: skip
+                else:
+                    style = {"alpha": shape.opacity, "linewidth": 0, "zorder": order}
+                    axes.add_patch(Polygon(shape.points, color=shape.colour, **style))
+            return picture(figure, f"{self.description} {self.readout}")
+
+
+def stacked(sketches: Sequence[Sketch], names: Sequence[str]) -> Sketch:
+    """Return sketches one below the other, each under its name, as one: a story in a still."""
+    head = 26  # pixels for a name
+    first = sketches[0]
+    height = sum(head + sketch.height for sketch in sketches)
+    told = " ".join(sketch.readout for sketch in sketches)
+    story = Sketch(first.width, height, first.title, first.description, told)
+    top = 0.0
+    for sketch, name in zip(sketches, names, strict=True):
+        story.words((12, top + head / 2), name, anchor="start", size=15)
+        top += head
+        story.shapes += [_lowered(shape, top) for shape in sketch.shapes]
+        top += sketch.height
+    return story
+
+
+def _lowered(shape: Path | Words, by: float) -> Path | Words:
+    if isinstance(shape, Words):
+        return replace(shape, at=(shape.at[0], shape.at[1] + by))
+    return replace(shape, points=np.add(shape.points, (0, by)))
