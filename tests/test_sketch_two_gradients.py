@@ -172,7 +172,7 @@ def planes(svg, both):
 def test_dz_are_arrows_at_the_tips_of_z_to_one_scale(capsules, scale, r):
     both = random_ones(capsules)[scale]
     svg, k = sketch_gradients(both, r).svg(), ITERATIONS.index(r)
-    larger = float(re.search(r"each dz drawn × (\S+) \(", svg)[1])
+    larger = float(re.search(r"dz drawn × (\S+),", svg)[1])
     units = []
     for j, (tips, unit) in enumerate(planes(svg, both)):
         units.append(unit)

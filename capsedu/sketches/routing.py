@@ -19,7 +19,7 @@ PLANES = 570  # pixels for the planes; the couplings and their entropy stand to 
 NAME = 24  # pixels above a plane for its name
 COLUMNS = 5  # planes in a row
 ARROWS = 16  # the most that are drawn in a plane: beyond, they hide one another
-SHOWN = 2.6  # s is shown up to so many times the longest prediction, or beyond it hides them
+SHOWN = 3  # s is shown up to so many times the longest prediction, or beyond it hides them
 NUMBERS = 24  # the most couplings that are told one by one
 DESCRIPTION = (
     "For each output capsule, prediction vectors as arrows in a plane, the stronger coupled the "
@@ -60,7 +60,7 @@ def sketch_routing(
     """Iteration k of one example: z_ij weighted by c_ij, s_j and v_j; c_ij; their mean entropy.
 
     Of more than 16 inputs, each plane shows the 16 with the largest c_ij ‖z_ij‖ at the end; an s of
-    more than 2.6 times the longest prediction, and of more than 1, is cut off there and dashed.
+    more than three times the longest prediction, and of more than 1, is cut off there and dashed.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _draw_image(sketch: Sketch, image: np.ndarray) -> None:
 def _draw_entropy(sketch: Sketch, routing: Routing, k: int) -> None:
     values = [entropy(step.c).mean() for step in routing.steps]
     last = max(2, len(values))
-    plot = Plane(sketch, 620, 212, 120, 62, (1, last), (0, 1))
+    plot = Plane(sketch, 620, 208, 120, 60, (1, last), (0, 1))
     plot.axes("iteration", "mean entropy", {1: "1", last: str(last)}, {0: "0", 1: "1"})
     points = np.stack([np.arange(1, len(values) + 1), values], axis=-1)
     plot.path(points, COLOURS["muted"], width=1)

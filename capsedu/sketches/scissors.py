@@ -192,7 +192,8 @@ def _draw_graph(page: Plane, cuts: Collection[str]) -> None:
         ("s²", 46, "iteration 2"),
     ):
         page.words((NODES[node], LEVEL - above), text, size=11)
-    page.words((8, 14), "thick: a gradient flows back", anchor="start", size=11)
+    for row, text in enumerate(("thick: a gradient", "flows back")):
+        page.words((8, 146 + 14 * row), text, anchor="start", size=11)
     for name, x in NODES.items():
         page.dot((x, LEVEL), COLOURS.get(name[0], "#000000"), name, RADIUS)
         page.dot((x, LEVEL), "#FFFFFF", name, RADIUS - 2)

@@ -149,7 +149,7 @@ def sketch_gradients(both: TwoGradients, r: int) -> Sketch:
         f"{both.ratio[k]:.3g}. Share of each iteration in the unrolled dz, last to first: {named}."
     )
     sketch = Sketch(WIDTH, HEIGHT, "Two gradients of one routing", DESCRIPTION, told)
-    sketch.words((WIDTH - 6, 10), f"r = {r}", anchor="end", size=14)
+    sketch.words((8, HEIGHT - 32), f"r = {r}", anchor="start", size=14)
     _draw_planes(sketch, both, k)
     name = f"cosine {both.cosine[k]:.2f}"
     _draw_curve(Plane(sketch, 524, 34, 90, 70), k, both.cosine, name, {0: "0", 1: "1"})
@@ -213,9 +213,7 @@ def _draw_planes(sketch: Sketch, both: TwoGradients, k: int) -> None:
     ):
         sketch.path([(x, y), (x + 22, y)], COLOURS[colour], **style)
         sketch.words((x + 27, y), name, anchor="start", size=12)
-    sketch.words(
-        (345, y), f"each dz drawn × {larger[k]:g} (its own for each r)", anchor="start", size=12
-    )
+    sketch.words((345, y), f"dz drawn × {larger[k]:g}, at this r", anchor="start", size=12)
 
 
 def _round_down(x: float) -> float:
