@@ -11,9 +11,9 @@ from capsedu.arguments import as_count, as_number, as_numbers, check_rule, check
 from capsedu.convolution import convolve, convolve_images_vjp, convolve_kernel_vjp
 from capsedu.layer import capsule_layer, capsule_layer_vjp
 from capsedu.losses import margin_loss, margin_loss_vjp
-from capsedu.networks import initial_W
+from capsedu.networks import initial_W, longest
 from capsedu.routing import Routing
-from capsedu.squashing import length_and_direction, squash, squash_vjp
+from capsedu.squashing import squash, squash_vjp
 
 STRIDE = 2  # of the convolution that makes the primary capsules
 NAMES = ("K1", "bias1", "K2", "bias2", "W", "D1", "bias3", "D2", "bias4", "D3", "bias5")
@@ -228,10 +228,7 @@ class CapsuleNetwork:
         ValueError
             If the images do not fit, or some ‖v_j‖ is NaN, as it is where they hold a NaN.
         """
-        lengths = length_and_direction(self.forward(images).routing.v)[0][..., 0]
-        if np.isnan(lengths).any():
-            raise ValueError("images: some output lengths are NaN, want numbers without NaN")
-        return lengths.argmax(axis=-1)
+        return longest("images", self.forward(images).routing.v)
 
 
 def _grid(h: np.ndarray, K2: np.ndarray) -> tuple[int, int]:

@@ -147,7 +147,18 @@ class CapsuleClassifier:
         ValueError
             If `u` does not fit W, or some ‖v_j‖ is NaN, as it is where `u` or W holds a NaN.
         """
-        lengths = length_and_direction(self.forward(u).v)[0][..., 0]
-        if np.isnan(lengths).any():
-            raise ValueError("u: some output lengths are NaN, want u and W without NaN or infinity")
-        return lengths.argmax(axis=-1)
+        return longest("u", self.forward(u).v)
+
+
+def longest(name: str, v: np.ndarray) -> np.ndarray:
+    """argmax_j ‖v_j‖: integers of shape (…), for v of shape (…, J, m), which came from `name`.
+
+    Raises
+    ------
+    ValueError
+        If some ‖v_j‖ is NaN; the message calls what is wrong `name`.
+    """
+    lengths = length_and_direction(v)[0][..., 0]
+    if np.isnan(lengths).any():
+        raise ValueError(f"{name}: some output lengths are NaN, want no NaN or infinity")
+    return lengths.argmax(axis=-1)
