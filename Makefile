@@ -6,6 +6,7 @@
 PYTHON   ?= python3
 VENV     ?= .venv
 LAB_ARGS ?=
+QUICK    ?= not notebook and not browser and not style and not explorer
 BIN      := $(VENV)/bin
 
 .PHONY: help lab test quick notebooks oldest
@@ -20,14 +21,14 @@ test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/test.installed
-	$(BIN)/python -m pytest --numprocesses auto -m "not notebook and not browser and not style"
+	$(BIN)/python -m pytest --numprocesses auto -m "$(QUICK)"
 
 notebooks: $(VENV)/test.installed
 	$(BIN)/python tests/notebook_state.py
 
 oldest:
 	$(check_python)
-	pins=$$($(PYTHON) tests/oldest.py) && $(MAKE) quick VENV=.venv-oldest PINS="$$pins"
+	pins=$$($(PYTHON) tests/oldest.py) && $(MAKE) quick VENV=.venv-oldest PINS="$$pins" QUICK="not notebook and not browser and not style"
 
 # The stamp is touched last, so it is newer than pyproject.toml only when everything is installed.
 # An environment without a working pip was cut short while it was made, and is made again.

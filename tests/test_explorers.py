@@ -45,6 +45,7 @@ from capsedu.trained_layer import load_trained_layer
 # Seeded, and no verdict depends on a clock; few examples, but long ones.
 seeded = settings(derandomize=True, deadline=None, max_examples=3, database=None)
 
+pytestmark = pytest.mark.explorer
 NOTEBOOK = notebook_state.NOTEBOOKS / "03_routing_by_agreement.ipynb"
 
 
