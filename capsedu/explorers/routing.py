@@ -48,7 +48,6 @@ def routing_explorer(z: np.ndarray | None = None, iterations: int = 10) -> Explo
         If z has another shape or is not finite, or `iterations` is less than 1.
     """
     iterations = as_count("iterations", iterations)
-    story = sorted({1, min(3, iterations), iterations})
     slider = widgets.IntSlider(
         value=1, min=1, max=iterations, description="iteration", readout=False
     )
@@ -58,7 +57,7 @@ def routing_explorer(z: np.ndarray | None = None, iterations: int = 10) -> Explo
         return Explorer(
             lambda iteration: sketch_routing(routing, iteration),
             {"iteration": slider},
-            sketch_story(routing, story),
+            sketch_story(routing, sorted({1, min(3, iterations), iterations})),
             beforehand="iteration",
         )
 
