@@ -1,5 +1,6 @@
 """The explorers in a real JupyterLab and a real browser, moved by the keyboard alone."""
 
+import contextlib
 import io
 import os
 import re
@@ -125,12 +126,32 @@ class Hand:
     def press(self, name, key):
         """Press a key on a control, and move the shadow as the browser should move the control."""
         if isinstance(self.shadow.controls[name], widgets.Dropdown):
-            self.element(name).focus()
-            for each in ("Space", key, "Enter"):  # opens the list, moves in it, chooses
-                self.page.keyboard.press(each)
+            self.choose(name, key)
         else:
             self.element(name).press(key)
+            self.follow(name, key)
+
+    def choose(self, name, key):
+        """Open a list, move in it by a key, and choose.
+
+        The browser closes an open list when anything on the page moves, as a picture that still
+        arrives does, and the keys are lost: then a reader opens it again, and so do we.
+        """
         self.follow(name, key)
+        element, want = self.element(name), self.shadow.controls[name].index
+        for _ in range(10):
+            element.focus()
+            for each in ("Space", key, "Enter"):
+                self.page.keyboard.press(each)
+            with contextlib.suppress(Exception):
+                self.page.wait_for_function(
+                    "([list, want]) => list.selectedIndex === want",
+                    arg=[element.element_handle(), want],
+                    timeout=3_000,
+                )
+                return
+            self.page.keyboard.press("Escape")
+        raise AssertionError(f"the list {name} does not move by {key}")
 
     def follow(self, name, key):
         """Move the shadow."""
