@@ -14,6 +14,7 @@ from capsedu.data.original import whole_file
 from capsedu.training import Adam, Epoch, State, Training
 
 MOMENTS = ("m", "v")
+PARAMETER = "parameter "  # before its name, in the file
 
 
 def save(training: Training, path: str | os.PathLike) -> None:
@@ -22,7 +23,7 @@ def save(training: Training, path: str | os.PathLike) -> None:
     A kill at any moment leaves the file as it was or as it is to be.
     """
     state = training.state
-    arrays = {f"parameter {name}": array for name, array in state.model.parameters.items()}
+    arrays = {PARAMETER + name: array for name, array in state.model.parameters.items()}
     for name, moments in state.optimiser.moments.items():
         arrays |= {f"{x} {name}": moment for x, moment in zip(MOMENTS, moments, strict=True)}
     told = {
@@ -51,9 +52,9 @@ def resume(training: Training, path: str | os.PathLike) -> None:
         with Path(path).open("rb") as file, np.load(file) as stored:
             arrays, told = dict(stored), json.loads(str(stored["state"]))
         parameters = {
-            name.removeprefix("parameter "): array
+            name.removeprefix(PARAMETER): array
             for name, array in arrays.items()
-            if name.startswith("parameter ")
+            if name.startswith(PARAMETER)
         }
         settings = told["settings"]
         moments = {

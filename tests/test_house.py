@@ -36,6 +36,7 @@ FLOORS = {
             "training",
             "checkpoints",
             "trained_layer",
+            "trained_network",
             "sweeps",
         ),
     },
