@@ -1,4 +1,4 @@
-"""The network that comes with the package: what its docstring says, and that it can be made again."""
+"""The network that comes with the package: what its docstring says, and how it is made."""
 
 import re
 
