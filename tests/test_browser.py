@@ -181,7 +181,7 @@ class Hand:
             self.page.wait_for_function(
                 f"([cell, told]) => ({SEEN})(cell)?.told === told",
                 arg=[self.cell.element_handle(), told],
-                timeout=20_000,
+                timeout=1000 * lab.SECONDS,
             )
         except Exception:
             assert (self.seen() or {}).get("told") == told, values_of(self.shadow)
