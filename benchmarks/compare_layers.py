@@ -10,16 +10,14 @@ Set OMP_NUM_THREADS: both NumPy's BLAS and PyTorch take it as their number of th
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from measuring import THREADS, in_fresh_process, in_turns, peak_megabytes
 from tqdm import tqdm
 
 import capsedu
@@ -33,7 +31,6 @@ I, J, m, n, R = 1152, 10, 16, 8, 3
 RULES = ("unrolled", "frozen")
 SERIES = {"r": (1, 2, 3, 5, 10), "batch": (16, 32, 64, 128, 256), "I": (144, 288, 576, 1152, 2304)}
 FIXED = {"r": R, "batch": 64, "I": I}
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "0"))
 
 
 class Problem(NamedTuple):
@@ -169,21 +166,6 @@ def contestants(given: Problem) -> dict[str, Callable[[str], Result]]:
 # Measuring
 
 
-def seconds(call: Callable) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def in_turns(calls: dict, repeats: int, what: str) -> dict:
-    """Time every call once, then every call again: {key: seconds of each turn}."""
-    turns = [
-        {key: seconds(call) for key, call in tqdm(calls.items(), desc=what, leave=False)}
-        for what in [f"{what}, turn {k + 1} of {repeats}" for k in range(repeats)]
-    ]
-    return {key: np.array([turn[key] for turn in turns]) for key in calls}
-
-
 def check(runs: dict[str, Callable], given: Problem) -> None:
     """Exit unless all give the same; the first call of each is where it compiles."""
     wide = Problem(*(x.astype(np.float64) for x in given))
@@ -199,35 +181,19 @@ def check(runs: dict[str, Callable], given: Problem) -> None:
     print(f"All give the same v, dW and du: off by at most {worst:.0e} of the largest entry.")
 
 
-def peak_megabytes(name: str, batch: int) -> list[float]:
-    """Peak memory beyond the inputs and v, dW, du, for each rule; NaN where it can't be told.
-
-    In a fresh process, whose allocator gives all large arrays back: a warm one would hide them.
-    """
-    command = [sys.executable, __file__, "--memory-of", name, "--batch", str(batch)]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    return [float(word) for word in output.stdout.split()[-len(RULES) :]]
+def megabytes(name: str, batch: int) -> list[float]:
+    """Peak memory beyond the inputs and v, dW, du, for each rule; NaN where it can't be told."""
+    output = in_fresh_process([__file__, "--memory-of", name, "--batch", str(batch)])
+    return [float(word) for word in output.split()[-len(RULES) :]]
 
 
 def report_memory(name: str, batch: int) -> None:
     run = contestants(problem(batch))[name]
     for rule in RULES:
         run(rule)  # what is compiled or made once is not counted
-        try:
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")  # the peak starts anew; Linux alone has it
-            before, result, peak = status("VmRSS"), run(rule), status("VmHWM")
-        except OSError:
-            print(np.nan)
-        else:
-            print(peak - before - sum(x.nbytes for x in result) / 1e6)
+        peak, result = peak_megabytes(partial(run, rule))
+        print(peak - sum(x.nbytes for x in result) / 1e6)
         result = None
-
-
-def status(field: str) -> float:
-    with open("/proc/self/status") as file:
-        return next(float(line.split()[1]) for line in file if line.startswith(field)) * 1024 / 1e6
 
 
 def floor_flop(rule: str) -> float:
@@ -250,7 +216,7 @@ def layers_table(batch: int, repeats: int) -> None:
     calls = {(name, rule): partial(run, rule) for name, run in runs.items() for rule in RULES}
     square = np.random.default_rng(0).random((1024, 1024), dtype=np.float32)
     times = in_turns({**calls, "product": lambda: square @ square}, repeats, "time")
-    memory = {name: peak_megabytes(name, batch) for name in tqdm(runs, desc="memory", leave=False)}
+    memory = {name: megabytes(name, batch) for name in tqdm(runs, desc="memory", leave=False)}
     speed = 2 * 1024**3 / times.pop("product").min()
     print(
         f"I = {I}, J = {J}, m = {m}, n = {n}, r = {R}, float32, batch {batch}, threads: {THREADS}"

@@ -33,6 +33,8 @@ CONTROLS = [
     ("check_explorer", "step"),
     ("check_explorer", "gradient"),
     ("scissors_explorer", "v_into_agreement"),
+    ("dimensions_explorer", "amount"),
+    ("dimensions_explorer", "dimension"),
 ]
 
 COPIES = {name: getattr(capsedu.explorers, name)() for name, _ in CONTROLS}

@@ -1,12 +1,13 @@
 """Convolution of images, and its vector-Jacobian products, as matrix products over patches."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from capsedu.arguments import as_count, as_numbers, check_shape
 
-CHUNK = 16  # images at a time: their patches overlap, and together are many times larger than they
+CHUNK = 8  # images at a time: their patches overlap, and together are many times larger than they
 
 
 def convolve(K: np.ndarray, x: np.ndarray, stride: int = 1) -> np.ndarray:
@@ -35,8 +36,8 @@ def convolve(K: np.ndarray, x: np.ndarray, stride: int = 1) -> np.ndarray:
     K, x, patches = _checked(K, x, stride)
     matrix = K.reshape(-1, K.shape[-1])
     y = np.empty((*patches.shape[:3], K.shape[-1]), np.result_type(K, x))
-    for chunk in _chunks(len(y)):
-        y[chunk] = (_rows(patches[chunk]) @ matrix).reshape(y[chunk].shape)
+    for chunk, rows in _chunks(patches):
+        np.matmul(rows, matrix, out=y[chunk].reshape(-1, K.shape[-1]))
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
@@ -64,8 +65,8 @@ def convolve_kernel_vjp(
     K, x, patches = _checked(K, x, stride)
     dy = _as_y(dy, K, x, patches)
     dK = np.zeros((K[..., 0].size, K.shape[-1]), np.result_type(K, x, dy))
-    for chunk in _chunks(len(dy)):
-        dK += _rows(patches[chunk]).T @ dy[chunk].reshape(-1, dy.shape[-1])
+    for chunk, rows in _chunks(patches):
+        dK += rows.T @ dy[chunk].reshape(-1, dy.shape[-1])
     return dK.reshape(K.shape)
 
 
@@ -91,13 +92,11 @@ def convolve_images_vjp(
     K, x, patches = _checked(K, x, stride)
     dy = _as_y(dy, K, x, patches)
     (k, _, C, O), (P, Q) = K.shape, patches.shape[1:3]
-    matrix = K.reshape(-1, O)
+    matrix = np.ascontiguousarray(K.reshape(-1, O).T)
     dx = np.zeros((len(dy), *x.shape[-3:]), np.result_type(K, x, dy))
-    for chunk in _chunks(len(dy)):
-        d_patches = (dy[chunk].reshape(-1, O) @ matrix.T).reshape(-1, P, Q, k, k, C)
-        for a, b in np.ndindex(k, k):
-            reached = (slice(z, z + stride * n, stride) for z, n in ((a, P), (b, Q)))
-            dx[(chunk, *reached)] += d_patches[:, :, :, a, b]
+    for p, q in np.ndindex(P, Q):  # one patch of every image: its gradient stays in the cache
+        rows, columns = (slice(stride * z, stride * z + k) for z in (p, q))
+        dx[:, rows, columns] += (dy[:, p, q] @ matrix).reshape(-1, k, k, C)
     return dx.reshape(x.shape)
 
 
@@ -121,11 +120,10 @@ def _as_y(dy: np.ndarray, K: np.ndarray, x: np.ndarray, patches: np.ndarray) -> 
     return dy.reshape(-1, *dy.shape[-3:])
 
 
-def _chunks(images: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, images, CHUNK))
-
-
-def _rows(patches: np.ndarray) -> np.ndarray:
-    """Return the patches as the rows of a matrix."""
-    k, _, C = patches.shape[3:]
-    return patches.reshape(-1, k * k * C)
+def _chunks(patches: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """A few images at a time, with their patches as the rows of a matrix, each time the same."""
+    room = np.empty((min(CHUNK, len(patches)), *patches.shape[1:]), patches.dtype)
+    for start in range(0, len(patches), CHUNK):
+        some = room[: len(patches) - start]
+        some[...] = patches[start : start + CHUNK]
+        yield slice(start, start + CHUNK), some.reshape(-1, math.prod(patches.shape[3:]))

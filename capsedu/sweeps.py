@@ -1,4 +1,4 @@
-"""Many runs of one experiment, on every core or on a cluster: kept run by run, carried on."""
+"""Many runs of one experiment, on every core or on a cluster: kept one by one, and compared."""
 
 import contextlib
 import json
@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed, wait
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
+
+# Student's t for a two-sided interval of 95 %, by the degrees of freedom.
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def run_all(
@@ -84,6 +88,48 @@ def run_all(
                 if not future.cancelled() and future.exception() is None:
                     keep(future)
     return [setting | done[key] for setting, key in zip(settings, keys, strict=True)]
+
+
+def finished_runs(path: str | os.PathLike) -> list[dict]:
+    """[{**setting, **run(setting)}] of the runs that a file of `run_all` holds, as they finished.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line["setting"] | line["result"] for line in map(json.loads, lines)]
+
+
+def paired_difference(
+    one: Iterable[Mapping], other: Iterable[Mapping], key: str
+) -> tuple[float, float]:
+    """d̄ ± t₉₅ s / √n, with d = one − other for each of n seeds, s their standard deviation.
+
+    Parameters
+    ----------
+    one, other : iterable of dict
+        Results with the same seeds, 2 to 10 of them, each once.
+    key : str
+        What is compared.
+
+    Returns
+    -------
+    mean, half : float
+        The interval from mean − half to mean + half holds the true difference with 95 %
+        confidence, if the seeds' differences are normally distributed.
+
+    Raises
+    ------
+    ValueError
+        If the seeds differ.
+    """
+    one, other = ({result["seed"]: result[key] for result in results} for results in (one, other))
+    if one.keys() != other.keys():
+        raise ValueError(f"seeds: got {sorted(one)} and {sorted(other)}, want the same")
+    d = np.array([one[seed] - other[seed] for seed in one])
+    return float(d.mean()), float(T_95[len(d) - 1] * d.std(ddof=1) / np.sqrt(len(d)))
 
 
 def _key(setting: Mapping) -> str:

@@ -1,24 +1,30 @@
 """Read back from an SVG what it shows: an arrow's tip, width and opacity, from its own markup."""
 
+import base64
+import io
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
+import matplotlib.image
 import numpy as np
 
 SPACE = "{http://www.w3.org/2000/svg}"
-DRAWN = {"polyline", "polygon", "text"}
+DRAWN = {"polyline", "polygon", "text", "image"}
+PNG = "data:image/png;base64,"
+GREY = 2 / 255  # to which an image is drawn: a step of the palette, and one of the PNG
+SIZE = "width", "height"
 ALLOWED = {"svg", "title", "desc", "rect", *DRAWN}
 
 
 class Shape(NamedTuple):
     tag: str
     name: str  # what a mouse that rests on it is told
-    points: np.ndarray  # (K, 2); of a text the place where it is anchored
+    points: np.ndarray  # (K, 2); of a text where it is anchored, of an image two corners
     colour: str
     width: float
     opacity: float
     dash: str
-    text: str
+    text: str  # of an image its PNG, in letters
 
 
 class Arrow(NamedTuple):
@@ -38,7 +44,9 @@ def root(svg):
     assert tree.attrib.pop("style") == "max-width: 100%; height: auto"
     for element in tree.iter():
         assert element.tag.removeprefix(SPACE) in ALLOWED, element.tag
-        assert not {"id", "style", "class", "href"} & set(element.attrib), element.attrib
+        assert not {"id", "style", "class"} & set(element.attrib), element.attrib
+        if "href" in element.attrib:  # what is shown lies in the SVG itself
+            assert (element.tag, element.get("href")[: len(PNG)]) == (f"{SPACE}image", PNG)
         assert not any(name.startswith("on") for name in element.attrib), element.attrib
     return tree
 
@@ -52,6 +60,9 @@ def shape(element):
     tag, given = element.tag.removeprefix(SPACE), element.attrib
     if tag == "text":
         points = np.array([[float(given["x"]), float(given["y"])]])
+    elif tag == "image":
+        corner, size = ([float(given[k]) for k in keys] for keys in (("x", "y"), SIZE))
+        points = np.array([corner, np.add(corner, size)])
     else:
         points = np.array([point.split(",") for point in given["points"].split()], dtype=float)
     line = tag == "polyline"
@@ -59,12 +70,18 @@ def shape(element):
         tag=tag,
         name=element.findtext(f"{SPACE}title", ""),
         points=points,
-        colour=given["stroke" if line else "fill"],
+        colour=given.get("stroke" if line else "fill", ""),
         width=float(given["stroke-width"]) if line else 0.0,
         opacity=float(given.get("opacity", 1)),
         dash=given.get("stroke-dasharray", ""),
-        text=element.text or "" if tag == "text" else "",
+        text={"text": element.text or "", "image": given.get("href", "")}.get(tag, ""),
     )
+
+
+def grey(image):
+    """The grey values of an image's PNG: 0 white, 1 black."""
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(image.text.removeprefix(PNG))))
+    return 1 - pixels[..., :3].mean(axis=-1)
 
 
 def arrows(svg, name):

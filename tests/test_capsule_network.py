@@ -111,6 +111,21 @@ def test_the_unrolled_gradient_of_every_parameter_matches_the_complex_step():
         assert error <= 1e-12 * scale, name
 
 
+def test_a_reconstruction_is_of_the_label_alone():
+    network, images, labels = problem()
+    v = network.forward(images).routing.v
+    got = network.reconstruct(v, labels)
+    alone = np.zeros_like(v)
+    for example, label in enumerate(labels):
+        alone[example, label] = v[example, label]
+    want = network.decode(alone.reshape(len(v), -1))[-1]
+    assert got.shape == (3, 64)
+    assert_close(got, want, 1e-15)
+    both = network.reconstruct(np.stack([v, 2 * v]), np.stack([labels, labels]))
+    assert_close(both[0], want, 1e-15)
+    assert_close(network.reconstruct(v[0], labels[0]), want[0], 1e-12)
+
+
 def test_it_starts_where_squash_is_steep_and_in_the_precision_of_the_images():
     images = load_digits_sample()[0][:50]
     network = CapsuleNetwork.start(images)

@@ -9,9 +9,12 @@ import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
+import mpmath
+import numpy as np
 import pytest
 
-from capsedu.sweeps import run_all
+from capsedu import capsule_layer, capsule_layer_vjp
+from capsedu.sweeps import T_95, finished_runs, paired_difference, run_all
 
 SETTINGS = [{"seed": seed, "rule": rule} for seed in range(3) for rule in ("frozen", "unrolled")]
 
@@ -41,6 +44,8 @@ def test_results_come_in_the_order_of_the_settings(tmp_path):
     assert results == [setting | {"square": setting["seed"] ** 2} for setting in SETTINGS]
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert len(lines) == 6 and {*lines[0]} == {"setting", "result"}
+    read = finished_runs(tmp_path / "r.jsonl")
+    assert sorted(read, key=str) == sorted(results, key=str)
 
 
 def test_by_default_in_processes_of_their_own(tmp_path):
@@ -155,3 +160,82 @@ def test_a_stopped_sweep_carries_on(tmp_path, how):
 
 def quick(setting):
     return {"slept": setting["seed"]}
+
+
+def test_the_paired_difference_by_hand():
+    one = [{"seed": seed, "accuracy": x} for seed, x in ((2, 0.93), (0, 0.91), (1, 0.92))]
+    other = [{"seed": seed, "accuracy": 0.9} for seed in range(3)]
+    # Differences 0.01, 0.02 and 0.03: mean 0.02, deviation 0.01; t = 4.303 with 2 freedoms.
+    mean, half = paired_difference(one, other, "accuracy")
+    assert mean == pytest.approx(0.02)
+    assert half == pytest.approx(4.303 * 0.01 / 3**0.5)
+    with pytest.raises(ValueError, match=r"seeds: got \[0, 1, 2\] and \[0, 1\], want the same"):
+        paired_difference(one, other[:2], "accuracy")
+
+
+def test_students_t():
+    def beyond(t, freedom):
+        return mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True)
+
+    for freedom, t in T_95.items():  # to three decimals
+        assert beyond(t + 0.0005, freedom) < 0.05 < beyond(t - 0.0005, freedom)
+
+
+# A cluster: Dask's, of two processes on this machine
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Dask's executor, as a user gets it; nothing listens beyond this machine."""
+    from distributed import Client, LocalCluster
+
+    local = LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",  # any free port: another cluster may hold the usual one
+    )
+    with local, Client(local) as client:
+        yield client.get_executor(pure=False)
+
+
+def gradient(setting):
+    rng = np.random.default_rng(setting["seed"])
+    W, u, dv = (rng.normal(size=shape) for shape in ((4, 3, 2, 2), (5, 4, 2), (5, 3, 2)))
+    dW, _ = capsule_layer_vjp(W, u, capsule_layer(W, u), dv, setting["rule"])
+    return {"dW": dW.tolist(), "process": os.getpid()}
+
+
+def test_a_cluster_gives_what_processes_give(cluster, tmp_path):
+    on_cluster, here = (
+        run_all(gradient, SETTINGS, tmp_path / name, executor, progress=False)
+        for name, executor in (("cluster.jsonl", cluster), ("processes.jsonl", None))
+    )
+    processes = [{run.pop("process") for run in runs} for runs in (on_cluster, here)]
+    assert processes[0].isdisjoint(processes[1] | {os.getpid()})
+    assert on_cluster == here
+    assert on_cluster[0]["dW"] != on_cluster[1]["dW"]
+
+
+def test_a_failing_run_stops_the_cluster_and_the_sweep_carries_on(cluster, tmp_path):
+    path = tmp_path / "r.jsonl"
+    settings = [{"seed": seed, "results": str(path)} for seed in range(6)]
+    with pytest.raises(RuntimeError, match="broken"):
+        run_all(broken_after_two, settings, path, cluster, progress=False)
+    finished = [json.loads(line)["setting"] for line in path.read_text().splitlines()]
+    assert len(finished) >= 2 and settings[0] not in finished
+    here = Here()
+    run_all(square, settings, path, here, progress=False)
+    assert here.ran == [setting for setting in settings if setting not in finished]
+    results = run_all(square, settings, path, cluster, progress=False)
+    assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
+
+
+def broken_after_two(setting):
+    """Fails for seed 0, once two others are in the file."""
+    deadline = time.monotonic() + 30
+    while setting["seed"] == 0 and time.monotonic() < deadline:
+        if Path(setting["results"]).read_text().count("\n") >= 2:
+            raise RuntimeError("broken")
+        time.sleep(0.01)
+    return square(setting)

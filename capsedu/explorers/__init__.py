@@ -4,6 +4,7 @@
 """
 
 from capsedu.explorers.checking import check_explorer
+from capsedu.explorers.dimensions import dimensions_explorer
 from capsedu.explorers.routing import routing_explorer
 from capsedu.explorers.scissors import scissors_explorer
 from capsedu.explorers.squashing import squash_explorer
@@ -11,6 +12,7 @@ from capsedu.explorers.two_gradients import gradients_explorer
 
 __all__ = [
     "check_explorer",
+    "dimensions_explorer",
     "gradients_explorer",
     "routing_explorer",
     "scissors_explorer",

@@ -1,8 +1,9 @@
 """Figures of squash: what it does to vectors, its two gains, and the image of a circle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
@@ -61,13 +62,9 @@ def two_gains(marks: Sequence[tuple[str, float]] = ()) -> Picture:
         are marked.
     """
     t = np.geomspace(min([1e-3, *(0.5 * t for _, t in marks)]), 100, 400)
-    across, along = _gains(t)
     with drawing(8.6, 4.2 if marks else 3.6) as figure:
         axes = figure.subplots()
-        axes.semilogx(t, across, color=COLOURS["v"], linestyle=ACROSS)
-        axes.semilogx(t, along, color=COLOURS["v"], linestyle=ALONG)
-        axes.text(3, 0.35, "across $s$:\nturning")
-        axes.text(0.085, 0.25, "along $s$:\nlengthening", ha="right")
+        _draw_gains(axes, t)
         if not marks:
             axes.plot(1, 0.5, "o", color=COLOURS["v"], markersize=8)
             axes.plot(1 / np.sqrt(3), 3 * np.sqrt(3) / 8, "s", color=COLOURS["v"], markersize=8)
@@ -78,8 +75,7 @@ def two_gains(marks: Sequence[tuple[str, float]] = ()) -> Picture:
             axes.plot([x, x], _gains(x), "D", color="black", markersize=5)
             axes.text(x, 0.765, name, rotation=30, fontsize=10)
         axes.set(xlim=(t[0], t[-1]), ylim=(0, 1.05 if marks else 0.75))
-        axes.set_yticks([0, 0.25, 0.5])
-        axes.set(xlabel=r"length of the total input $\|s\|$", ylabel="gain: change of $v$ / of $s$")
+        axes.set_xlabel(r"length of the total input $\|s\|$")
         marked = "; ".join(
             "{}: length {:.2g}, gain across {:.2g}, along {:.2g}".format(name, x, *_gains(x))
             for name, x in marks
@@ -91,6 +87,53 @@ def two_gains(marks: Sequence[tuple[str, float]] = ()) -> Picture:
             f"much faster.{' Marked: ' + marked + '.' if marks else ''}"
         )
         return picture(figure, alt)
+
+
+def gains_and_lengths(groups: Mapping[str, np.ndarray]) -> Picture:
+    """Both gains over ‖s‖ and, below them, where the total inputs of a network lie.
+
+    Parameters
+    ----------
+    groups : dict of str to ndarray
+        ‖s‖ of many capsules, of any shape, by name: a row each, in this order, with a line over the
+        middle 90 % and a dot at the median.
+    """
+    ranges = {name: np.quantile(t, (0.05, 0.5, 0.95)) for name, t in groups.items()}
+    t = np.geomspace(min([1e-2, *(0.5 * low for low, _, _ in ranges.values())]), 100, 400)
+    with drawing(8.6, 2.9 + 0.3 * len(ranges)) as figure:
+        shares = {"height_ratios": (2.6, 0.3 * len(ranges))}
+        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw=shares)
+        _draw_gains(above, t)
+        for row, (low, middle, high) in enumerate(ranges.values()):
+            below.plot([low, high], [row, row], color=COLOURS["s"], linewidth=5)
+            below.plot(middle, row, "o", color="black", markersize=5)
+        for axes in (above, below):  # where squash gives the lengths of the margins, 0.1 and 0.9
+            for margin in (1 / 3, 3):
+                axes.axvline(margin, color=COLOURS["muted"], linewidth=1, linestyle=":", zorder=0)
+        below.set_yticks(range(len(ranges)), [*ranges])
+        below.set(ylim=(len(ranges) - 0.5, -0.5), xlim=(t[0], t[-1]))
+        below.set_xlabel(r"length of the total input $\|s\|$")
+        told = "; ".join(
+            f"{name}: median {middle:.2g}, from {low:.2g} to {high:.2g}"
+            for name, (low, middle, high) in ranges.items()
+        )
+        alt = (
+            "Above, the two gains of squash over the length of s, on a logarithmic axis: both rise "
+            "from 0 to a half and more near 1 and fall again, that along s faster. Below, the "
+            "middle 90 % of the lengths of s of several groups of capsules, with the median. "
+            f"Dotted lines at 1/3 and 3, where v has length 0.1 and 0.9. {told}."
+        )
+        return picture(figure, alt)
+
+
+def _draw_gains(axes: Axes, t: np.ndarray) -> None:
+    """Draw both gains over the lengths t, and name them."""
+    for gain, line in zip(_gains(t), (ACROSS, ALONG), strict=True):
+        axes.semilogx(t, gain, color=COLOURS["v"], linestyle=line)
+    axes.text(3.2, 0.35, "across $s$:\nturning")
+    axes.text(0.085, 0.25, "along $s$:\nlengthening", ha="right")
+    axes.set_yticks([0, 0.25, 0.5])
+    axes.set_ylabel("gain: change of $v$ / of $s$")
 
 
 def _gains(t: np.ndarray | float) -> list[np.ndarray]:

@@ -95,7 +95,8 @@ def sketch_routing(
     matrix = Plane(sketch, 620, NAME, 120, 140)
     if image is not None:
         matrix = replace(matrix, width=54)
-        _draw_image(sketch, image)
+        sketch.words((714, NAME / 2), "image")
+        sketch.image(image, (684, NAME), (60, 60), "the image")
     _draw_couplings(matrix, routing.steps[k - 1].c)
     _draw_entropy(sketch, routing, k)
     sketch.words((8, HEIGHT - 12), f"iteration {k}", anchor="start", size=14)
@@ -208,17 +209,6 @@ def _draw_couplings(box: Plane, c: np.ndarray) -> None:
             matrix.words((-0.08 * J, i + 0.5), str(i + 1), size=11)
         for j in range(J):
             matrix.words((j + 0.5, I * (1 + 9 / box.height)), str(j + 1), size=11)
-
-
-def _draw_image(sketch: Sketch, image: np.ndarray) -> None:
-    height, width = image.shape
-    pixels = Plane(sketch, 684, NAME, 60, 60, (0, width), (height, 0))
-    pixels.sketch.words((714, NAME / 2), "image")
-    for y, x in np.argwhere(image > 0.1):
-        corners = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
-        pixels.path(corners, "#000000", width=0, opacity=float(image[y, x]))
-    corners = [(0, 0), (width, 0), (width, height), (0, height), (0, 0)]
-    pixels.path(corners, COLOURS["muted"], width=1)
 
 
 def _draw_entropy(sketch: Sketch, routing: Routing, k: int) -> None:

@@ -1,17 +1,22 @@
-"""A sketch: lines, areas and words in pixels, written as SVG in a millisecond, or as a PNG."""
+"""A sketch: lines, areas, words and grey images, written as SVG in a millisecond, or as a PNG."""
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
+from matplotlib.image import imsave
 from matplotlib.patches import Polygon
 
 from capsedu.figures.canvas import PIXELS_PER_INCH, Picture, drawing, picture
+from capsedu.figures.palette import COLOURS
 from capsedu.figures.plane import HALO
 
 FONT = "DejaVu Sans, Verdana, sans-serif"
 POINT = 72 / PIXELS_PER_INCH  # a pixel, in the points that matplotlib counts in
+GREY = {"cmap": "gray_r", "vmin": 0, "vmax": 1}  # 0 is paper, 1 is ink
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,40 @@ class Words:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Grey values as squares.
+
+    Attributes
+    ----------
+    grey : ndarray, shape (rows, columns)
+        0, white, to 1, black.
+    at : tuple of float
+        Its upper left corner.
+    size : tuple of float
+        Width and height.
+    name : str
+        What it shows: shown when the mouse rests on it.
+    """
+
+    grey: np.ndarray
+    at: tuple[float, float]
+    size: tuple[float, float]
+    name: str = ""
+
+    def svg(self) -> str:
+        """Return the image as an SVG element that holds it as a PNG, a pixel a square."""
+        png = io.BytesIO()
+        imsave(png, self.grey, format="png", metadata={"Software": None}, **GREY)
+        (x, y), (width, height) = self.at, self.size
+        return (
+            f'<image x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+            'preserveAspectRatio="none" image-rendering="pixelated" '
+            f'href="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
+            f"<title>{escape(self.name)}</title></image>"
+        )
+
+
 @dataclass(eq=False)
 class Sketch:
     """What is drawn, what it is called, what it shows, and its numbers in words.
@@ -99,7 +138,7 @@ class Sketch:
         What is drawn, in a phrase and in sentences, whatever the parameters.
     readout : str
         The numbers of this very picture, in words: what a reader gets who cannot see it.
-    shapes : list of Path and Words
+    shapes : list of Path, Words and Image
         In the order in which they are drawn.
     """
 
@@ -108,7 +147,7 @@ class Sketch:
     title: str
     description: str
     readout: str = ""
-    shapes: list[Path | Words] = field(default_factory=list)
+    shapes: list[Path | Words | Image] = field(default_factory=list)
 
     def path(self, points: np.ndarray, colour: str, **style: object) -> None:
         """Draw a `Path`."""
@@ -117,6 +156,14 @@ class Sketch:
     def words(self, at: Sequence[float], text: str, **style: object) -> None:
         """Write `Words`."""
         self.shapes.append(Words(tuple(at), text, **style))
+
+    def image(
+        self, grey: np.ndarray, at: Sequence[float], size: Sequence[float], name: str
+    ) -> None:
+        """Draw an `Image` in a thin frame."""
+        self.shapes.append(Image(grey, tuple(at), tuple(size), name))
+        corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+        self.path(at + corners * size, COLOURS["muted"], width=1)
 
     def svg(self) -> str:
         """Return the sketch as an SVG element that needs nothing outside itself, and has no ids.
@@ -147,6 +194,12 @@ class Sketch:
                         style="italic" if shape.italic else "normal", zorder=order,
                         ha=side, va="center_baseline", path_effects=HALO, parse_math=False,
                     )  # fmt: skip
+                elif isinstance(shape, Image):
+                    (x, y), (width, height) = shape.at, shape.size
+                    axes.imshow(
+                        shape.grey, extent=(x, x + width, y + height, y), zorder=order,
+                        aspect="auto", interpolation="nearest", **GREY,
+                    )  # fmt: skip
                 elif shape.width:
                     axes.plot(
                         *shape.points.T, color=shape.colour, alpha=shape.opacity, zorder=order,
@@ -175,7 +228,7 @@ def stacked(sketches: Sequence[Sketch], names: Sequence[str]) -> Sketch:
     return story
 
 
-def _lowered(shape: Path | Words, by: float) -> Path | Words:
-    if isinstance(shape, Words):
-        return replace(shape, at=(shape.at[0], shape.at[1] + by))
-    return replace(shape, points=np.add(shape.points, (0, by)))
+def _lowered(shape: Path | Words | Image, by: float) -> Path | Words | Image:
+    if isinstance(shape, Path):
+        return replace(shape, points=np.add(shape.points, (0, by)))
+    return replace(shape, at=(shape.at[0], shape.at[1] + by))
