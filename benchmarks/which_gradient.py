@@ -12,6 +12,9 @@ A learning rate is chosen for each on 1,000 of the training digits, held out; th
 trained once, and judged by the test digits. A seed gives all of them the same first W and the same
 order of examples, so that differences are taken seed by seed. Finished runs are kept in the results
 file, and the same command carries on; with all of them there, it only prints the tables.
+
+By default a run goes to each core of this machine; with --scheduler, to the workers of a Dask
+cluster (README.md beside this script says how to start one).
 """
 
 import argparse
@@ -19,6 +22,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +30,23 @@ import numpy as np
 import capsedu
 from capsedu.capsule_network import CapsuleNetwork
 from capsedu.data import load_digits_sample, shifted
+from capsedu.figures.experiment import what_the_rules_reach
 from capsedu.figures.routing import entropy
 from capsedu.networks import CapsuleClassifier, initial_W
 from capsedu.patches import PatchBasis
 from capsedu.squashing import length_and_direction
-from capsedu.sweeps import run_all
+from capsedu.sweeps import paired_difference, run_all
 from capsedu.training import Adam, Training
 
 RESULTS = Path(__file__).with_name("which_gradient.jsonl")
 VALIDATION = 1000  # training digits that are held out when a learning rate is chosen
 ITERATIONS = (2, 3, 5)
 RULES = ("unrolled", "frozen", "frozen, exact length")
-RATES = {"layer": (0.0025, 0.005, 0.01, 0.02), "network": (0.0005, 0.001, 0.002)}
+RATES = {"layer": (0.0025, 0.005, 0.01, 0.02), "network": (0.0005, 0.001, 0.002, 0.004, 0.008)}
 EPOCHS = {"layer": 10, "network": 8}
-SEEDS = {"layer": 5, "network": 3}
+SEEDS = {"layer": 5, "network": 5}
 CHOOSING = {"layer": 2, "network": 1}  # seeds that choose the learning rate
 TESTED = (1, 2, 3, 5, 10)  # iterations at test time
-# Student's t for a two-sided interval of 95 %, by the degrees of freedom.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 class ExactLength(CapsuleClassifier):
@@ -64,9 +67,13 @@ class ExactLength(CapsuleClassifier):
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     try:
+        executor = cluster(options.scheduler) if options.scheduler else None
         for model in options.models:
-            chosen = choose_rates(model, options.results)
-            print(report(model, judged(model, chosen, options.results), chosen))
+            chosen = choose_rates(model, options.results, executor)
+            results = judged(model, chosen, options.results, executor)
+            print(report(model, results, chosen))
+            if options.figure and model == "layer":
+                what_the_rules_reach(results).save(options.results.with_suffix(".png"))
     except KeyboardInterrupt:
         sys.exit(f"stopped: finished runs are in {options.results}; the same command carries on")
     except (OSError, ValueError) as error:
@@ -79,12 +86,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("models", nargs="*", metavar="layer|network", help="default: the layer")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: %(default)s")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that makes the runs"
+    )
+    parser.add_argument(
+        "--figure", action="store_true", help="draw the layer's results beside the results file"
+    )
     options = parser.parse_args(arguments)
     options.models = options.models or ["layer"]
     for model in options.models:
         if model not in EPOCHS:
             parser.error(f"got {model!r}, want layer or network")
     return options
+
+
+def cluster(address: str) -> Executor:
+    """Return the executor of a Dask cluster."""
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise ValueError('--scheduler wants Dask: pip install -e ".[cluster]"') from None
+    return Client(address).get_executor(pure=False)
 
 
 def contestants(model: str) -> list[dict]:
@@ -94,7 +116,9 @@ def contestants(model: str) -> list[dict]:
     return [{"rule": "frozen", "iterations": 1}, *routed]
 
 
-def choose_rates(model: str, path: Path) -> dict[tuple[str, int], float]:
+def choose_rates(
+    model: str, path: Path, executor: Executor | None = None
+) -> dict[tuple[str, int], float]:
     """Return for each contestant the rate with the best mean accuracy on the validation digits."""
     settings = [
         {"model": model, **each, "rate": rate, "seed": seed, "judge": "validation"}
@@ -103,7 +127,7 @@ def choose_rates(model: str, path: Path) -> dict[tuple[str, int], float]:
         )
     ]
     found: dict[tuple[str, int], dict[float, list[float]]] = {}
-    for result in run_all(run, settings, path):
+    for result in run_all(run, settings, path, executor):
         of_rate = found.setdefault((result["rule"], result["iterations"]), {})
         of_rate.setdefault(result["rate"], []).append(result["accuracy"])
     return {
@@ -112,7 +136,12 @@ def choose_rates(model: str, path: Path) -> dict[tuple[str, int], float]:
     }
 
 
-def judged(model: str, chosen: dict[tuple[str, int], float], path: Path) -> list[dict]:
+def judged(
+    model: str,
+    chosen: dict[tuple[str, int], float],
+    path: Path,
+    executor: Executor | None = None,
+) -> list[dict]:
     """Return every seed of every contestant, at its own rate, judged by the test digits."""
     settings = [
         {
@@ -124,7 +153,7 @@ def judged(model: str, chosen: dict[tuple[str, int], float], path: Path) -> list
         }
         for seed, each in itertools.product(range(SEEDS[model]), contestants(model))
     ]
-    return run_all(run, settings, path)
+    return run_all(run, settings, path, executor)
 
 
 def run(setting: dict) -> dict:
@@ -155,14 +184,15 @@ def run(setting: dict) -> dict:
         **options,
     )
     start = time.process_time()
-    last = training.run(EPOCHS[setting["model"]], progress=False)[-1]
+    history = training.run(EPOCHS[setting["model"]], progress=False)
     seconds = time.process_time() - start
     steps = routed(training.model, encode(x_judge), max(TESTED))
     pairs, pair_labels = overlapping(x_judge, y_judge)
     return {
-        "loss": last.loss,
-        "train accuracy": last.train_accuracy,
-        "accuracy": last.test_accuracy,
+        "loss": history[-1].loss,
+        "train accuracy": history[-1].train_accuracy,
+        "accuracy": history[-1].test_accuracy,
+        "accuracy by epoch": [epoch.test_accuracy for epoch in history],
         "accuracy at r": {k: recognised(steps[k - 1], y_judge[:, None]) for k in TESTED},
         "both of two": recognised(routed(training.model, encode(pairs), r)[-1], pair_labels),
         "entropy at r": {k: float(entropy(steps[k - 1].c).mean()) for k in TESTED},
@@ -199,48 +229,59 @@ def overlapping(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def report(model: str, results: list[dict], chosen: dict[tuple[str, int], float]) -> str:
-    """Return the tables: each contestant; paired differences; more iterations at test time."""
+    """Return the tables: each contestant; paired differences; entropies; r at test time."""
     runs = {
         (name := (each["rule"], each["iterations"])): [
             result for result in results if (result["rule"], result["iterations"]) == name
         ]
         for each in contestants(model)
     }
-    seeds = SEEDS[model]
+    timed = model == "layer"  # of the network's time the rule decides little
+    at_r = " | ".join(f"r = {k}" for k in TESTED)
     lines = [
-        f"\n{model}: {seeds} seeds, {EPOCHS[model]} epochs, mean ± standard deviation\n",
-        "| gradient | r | rate | accuracy, % | both of two, % | training loss | entropy | s |",
-        "|---|---|---|---|---|---|---|---|",
+        f"\n{model}: {SEEDS[model]} seeds, {EPOCHS[model]} epochs, mean ± standard deviation\n",
+        f"| gradient | r | rate | accuracy, % | both of two, % | training loss |{timed * ' s |'}",
+        f"|---|---|---|---|---|---|{timed * '---|'}",
     ]
     for (rule, r), of_name in runs.items():
-        entropies = [result["entropy at r"][str(r)] for result in of_name]
+        seconds = f" {_mean(of_name, 'processor seconds'):.1f} |"
         lines.append(
             f"| {rule if r > 1 else 'no routing'} | {r} | {chosen[rule, r]:g} "
             f"| {_spread(of_name, 'accuracy')} | {_spread(of_name, 'both of two')} "
-            f"| {_mean(of_name, 'loss'):.4f} | {np.mean(entropies):.3f} "
-            f"| {_mean(of_name, 'processor seconds'):.1f} |"
+            f"| {_mean(of_name, 'loss'):.4f} |{timed * seconds}"
         )
     lines += [
         "\nPaired differences, percent of the digits, with an interval of 95 % over the seeds\n",
-        "| difference | accuracy | both of two |",
-        "|---|---|---|",
+        f"| difference | both of two | accuracy |{timed * ' an epoch earlier | in the same s |'}",
+        f"|---|---|---|{timed * '---|---|'}",
     ]
     for one, other in pairs(runs):
         differences = [
-            _interval(runs[one], runs[other], key) for key in ("accuracy", "both of two")
+            _interval(runs[one], runs[other], "both of two"),
+            _interval(runs[one], runs[other], "accuracy"),
         ]
+        if timed:
+            earlier = [after(EPOCHS[model] - 1, runs[name]) for name in (one, other)]
+            at_once = in_the_same_seconds(runs[one], runs[other])
+            differences += [_interval(*both, "accuracy") for both in (earlier, at_once)]
         lines.append(f"| {_name(one)} − {_name(other)} | {' | '.join(differences)} |")
     lines += [
-        "\nAccuracy in percent, with other iterations at test time than in training\n",
-        f"| trained with | {' | '.join(f'r = {k}' for k in TESTED)} |",
+        "\nMean entropy of the couplings at iteration r, 1 for undecided\n",
+        f"| trained with | {at_r} |",
         f"|---|{'---|' * len(TESTED)}",
+        f"| untrained | {_at_r(results, 'untrained entropy at r', '.3f')} |",
+        *(
+            f"| {_name(name)} | {_at_r(of_name, 'entropy at r', '.3f')} |"
+            for name, of_name in runs.items()
+        ),
+        "\nAccuracy, %, with other iterations at test time than in training\n",
+        f"| trained with | {at_r} |",
+        f"|---|{'---|' * len(TESTED)}",
+        *(
+            f"| {_name(name)} | {_at_r(of_name, 'accuracy at r', '.2%').replace('%', '')} |"
+            for name, of_name in runs.items()
+        ),
     ]
-    for name, of_name in runs.items():
-        at = [
-            f"{100 * np.mean([result['accuracy at r'][str(k)] for result in of_name]):.2f}"
-            for k in TESTED
-        ]
-        lines.append(f"| {_name(name)} | {' | '.join(at)} |")
     return "\n".join(lines)
 
 
@@ -253,6 +294,21 @@ def pairs(names: Iterable[tuple[str, int]]) -> list[tuple]:
         *((("unrolled", r), other) for r, of_r in at.items() for other in of_r[1:]),
         *((name, names[0]) for name in routed if name[0] == "unrolled"),
     ]
+
+
+def in_the_same_seconds(one: list[dict], other: list[dict]) -> list[list[dict]]:
+    """Return both as they stood when the faster one ended: after the whole epochs that fit."""
+    seconds = [_mean(results, "processor seconds") for results in (one, other)]
+    epochs = len(one[0]["accuracy by epoch"])
+    return [
+        after(max(1, int(epochs * (min(seconds) / took))), results)
+        for results, took in zip((one, other), seconds, strict=True)
+    ]
+
+
+def after(epochs: int, results: list[dict]) -> list[dict]:
+    """Return the results with the accuracy that they had after so many epochs."""
+    return [result | {"accuracy": result["accuracy by epoch"][epochs - 1]} for result in results]
 
 
 def _name(name: tuple[str, int]) -> str:
@@ -269,14 +325,15 @@ def _spread(results: list[dict], key: str) -> str:
     return f"{np.mean(percent):.2f} ± {np.std(percent, ddof=1):.2f}"
 
 
+def _at_r(results: list[dict], key: str, form: str) -> str:
+    """Return the means at each number of iterations, as cells of a table."""
+    means = [np.mean([result[key][str(k)] for result in results]) for k in TESTED]
+    return " | ".join(format(mean, form) for mean in means)
+
+
 def _interval(one: list[dict], other: list[dict], key: str) -> str:
-    """Return the mean difference, seed by seed, and half the interval that holds it at 95 %."""
-    by_seed = [
-        {result["seed"]: 100 * result[key] for result in results} for results in (one, other)
-    ]
-    difference = [by_seed[0][seed] - by_seed[1][seed] for seed in by_seed[0]]
-    half = T_95[len(difference) - 1] * np.std(difference, ddof=1) / np.sqrt(len(difference))
-    return f"{np.mean(difference):+.2f} ± {half:.2f}"
+    mean, half = paired_difference(one, other, key)
+    return f"{100 * mean:+.2f} ± {100 * half:.2f}"
 
 
 if __name__ == "__main__":

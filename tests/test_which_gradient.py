@@ -1,21 +1,25 @@
-"""The experiment's own arithmetic: its third gradient, its pairs of digits, its intervals."""
+"""The experiment: its third gradient, its pairs of digits, its tables and its figures."""
 
+import collections
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
-import mpmath
 import numpy as np
 import pytest
 from reference import assert_close
 
 import capsedu
 import capsedu.data
+from capsedu import sweeps
+from capsedu.figures.experiment import coupling_entropies, what_the_rules_reach
 from capsedu.networks import CapsuleClassifier
 from capsedu.routing import Iteration
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "which_gradient.py"
+README = (SCRIPT.parent / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -73,26 +77,27 @@ def test_an_example_counts_when_all_its_labels_are_the_longest(script):
     assert script.recognised(step, np.array([[2, 0], [0, 1], [0, 1]])) == pytest.approx(2 / 3)
 
 
-def test_the_interval_by_hand(script):
-    one = [{"seed": seed, "accuracy": x} for seed, x in ((2, 0.93), (0, 0.91), (1, 0.92))]
-    other = [{"seed": seed, "accuracy": 0.9} for seed in range(3)]
-    # Differences 1, 2 and 3 percent: mean 2, deviation 1; t = 4.303 with 2 degrees of freedom.
-    assert script._interval(one, other, "accuracy") == f"+2.00 ± {4.303 / 3**0.5:.2f}"
-
-
-def test_students_t(script):
-    def beyond(t, freedom):
-        return mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True)
-
-    for freedom, t in script.T_95.items():  # to three decimals
-        assert beyond(t + 0.0005, freedom) < 0.05 < beyond(t - 0.0005, freedom)
+def test_the_faster_one_sets_the_time(script):
+    """Four epochs in 8 s, and in 3 s: at the end of the 3 s, the slower has finished one."""
+    slow, fast = (
+        [
+            {"accuracy": 0.9, "accuracy by epoch": [0.1, 0.2, 0.3, 0.4], "processor seconds": s}
+            for s in (seconds - 1, seconds + 1)
+        ]
+        for seconds in (8, 3)
+    )
+    slow_then, fast_then = script.in_the_same_seconds(slow, fast)
+    assert [run["accuracy"] for run in slow_then] == [0.1, 0.1]
+    assert [run["accuracy"] for run in fast_then] == [0.4, 0.4]
+    assert slow[0]["accuracy"] == 0.9
+    assert [run["accuracy"] for run in script.after(3, slow)] == [0.3, 0.3]
 
 
 def test_the_rate_is_chosen_by_the_mean_over_the_seeds(script, monkeypatch):
     gained = {0.0025: (0.9, 0.9), 0.005: (0.95, 0.8), 0.01: (0.91, 0.92), 0.02: (0.99, 0.2)}
     asked = []
 
-    def results(run, settings, path):
+    def results(run, settings, path, executor):
         asked.extend(settings)
         return [s | {"accuracy": gained[s["rate"]][s["seed"]]} for s in settings]
 
@@ -113,7 +118,7 @@ def test_a_run_tells_what_the_tables_need_and_the_seed_decides_it(script, monkey
     for result in (one, same, other):
         assert result.pop("processor seconds") >= 0
     assert one == same and one != other
-    assert one["accuracy at r"][3] == one["accuracy"]
+    assert one["accuracy at r"][3] == one["accuracy"] == one["accuracy by epoch"][-1]
     assert set(one["entropy at r"]) == set(one["untrained entropy at r"]) == set(script.TESTED)
 
 
@@ -135,8 +140,103 @@ def test_one_run_of_the_committed_results_comes_out_again(script):
     assert other["loss"] != pytest.approx(want["loss"], rel=0.02)
 
 
-def test_the_committed_table_is_what_the_results_say(script, capsys):
-    script.main([])
-    table = capsys.readouterr().out.strip()
-    committed = (SCRIPT.parent / "README.md").read_text()
-    assert len(table.splitlines()) > 20 and table in committed
+@pytest.fixture
+def no_runs(script, monkeypatch):
+    """The committed results are whole: nothing is left to run."""
+
+    def run_all(run, settings, path, executor):
+        done = {sweeps._key(setting) for setting in settings}
+        results[path].extend(done)
+        assert done <= sweeps._read(path).keys(), "run `python benchmarks/which_gradient.py`"
+        return sweeps.run_all(run, settings, path, progress=False)
+
+    results = collections.defaultdict(list)
+    monkeypatch.setattr(script, "run_all", run_all)
+    return results
+
+
+@pytest.mark.parametrize("model", ["layer", "network"])
+def test_the_committed_tables_are_what_the_results_say(script, no_runs, capsys, model):
+    script.main([model])
+    tables = capsys.readouterr().out.strip()
+    assert tables.count("\n\n") >= 7  # four tables, each below its title
+    assert tables in README
+    somewhere = re.search(r"\d\.\d\d ± ", tables)[0]
+    assert tables.replace(somewhere, "9" + somewhere, 1) not in README
+
+
+def test_the_committed_file_holds_what_the_command_writes(script, no_runs, capsys):
+    script.main(["layer", "network"])
+    assert sorted(no_runs[script.RESULTS]) == sorted(sweeps._read(script.RESULTS))
+
+
+def test_the_committed_figure_is_what_the_results_say(script, no_runs, tmp_path):
+    path = tmp_path / "which_gradient.jsonl"
+    path.write_bytes(script.RESULTS.read_bytes())
+    script.main(["--figure", "--results", str(path)])
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    committed = script.RESULTS.with_suffix(".png").read_bytes()
+    assert committed.startswith(b"\x89PNG") and len(committed) < 200_000
+    runs = [run for run in sweeps.finished_runs(path) if run["judge"] == "test"]
+    alt = what_the_rules_reach([run for run in runs if run["model"] == "layer"]).alt
+    assert f"![{alt}](which_gradient.png)" in README
+
+
+def made_up(rule, r, seed, accuracy, seconds):
+    return {
+        "rule": rule,
+        "iterations": r,
+        "seed": seed,
+        "accuracy": accuracy,
+        "accuracy by epoch": [accuracy - 0.1, accuracy],
+        "processor seconds": seconds,
+        "entropy at r": {"1": 1.0, "3": 0.25 if rule == "frozen" else 0.5},
+        "untrained entropy at r": {"1": 1.0, "3": 0.75},
+    }
+
+
+def test_the_figures_tell_their_numbers():
+    runs = [
+        made_up(rule, r, seed, gained + 0.01 * seed * (rule == "unrolled"), seconds)
+        for seed in (0, 1)
+        for rule, r, gained, seconds in (
+            ("frozen", 1, 0.80, 1),
+            ("unrolled", 3, 0.90, 4),
+            ("frozen", 3, 0.88, 3),
+            ("frozen, exact length", 3, 0.91, 5),
+        )
+    ]
+    alt = what_the_rules_reach(runs).alt
+    # Differences of 2 and 3 percent: mean 2.5, deviation 1/√2, over √2 seeds, times 12.706.
+    assert "unrolled minus frozen: +2.50 ± 6.35 at r = 3;" in alt
+    assert "unrolled minus frozen, exact length: -0.50 ± 6.35 at r = 3;" in alt
+    assert "unrolled minus no routing: +10.50 ± 6.35 at r = 3." in alt
+    assert "unrolled: 90.5 % after 4.0 s; frozen: 88.0 % after 3.0 s; r = 1: 80.0 %" in alt
+    alt = coupling_entropies(runs).alt
+    assert "at iterations 1, 3. untrained: 1.00, 0.75" in alt
+    assert "trained, frozen, r = 3: 1.00, 0.25; trained, unrolled, r = 3: 1.00, 0.50." in alt
+
+
+def test_a_cluster_makes_the_runs(script, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    settings = [{"seed": seed} for seed in range(4)]
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        executor = script.cluster(cluster.scheduler_address)
+        results = sweeps.run_all(who, settings, tmp_path / "r.jsonl", executor, progress=False)
+        executor._client.close()
+    assert [result["seed"] for result in results] == [0, 1, 2, 3]
+    assert all("inproc" in result["worker"] for result in results)
+
+
+def who(setting):
+    from distributed import get_worker
+
+    return {"worker": get_worker().address}
+
+
+def test_without_dask_the_option_says_what_to_do(script, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SystemExit, match="--scheduler wants Dask: pip install"):
+        script.main(["--scheduler", "tcp://nowhere:8786"])
