@@ -6,7 +6,7 @@
 PYTHON   ?= python3
 VENV     ?= .venv
 LAB_ARGS ?=
-QUICK    ?= not notebook and not browser and not style and not explorer
+QUICK    ?= not notebook and not browser and not style and not explorer and not nbgrader and not sweep
 BIN      := $(VENV)/bin
 
 .PHONY: help lab test quick notebooks oldest
@@ -28,7 +28,7 @@ notebooks: $(VENV)/test.installed
 
 oldest:
 	$(check_python)
-	pins=$$($(PYTHON) tests/oldest.py) && $(MAKE) quick VENV=.venv-oldest PINS="$$pins" QUICK="not notebook and not browser and not style"
+	pins=$$($(PYTHON) tests/oldest.py) && $(MAKE) quick VENV=.venv-oldest PINS="$$pins" QUICK="not notebook and not browser and not style and not nbgrader and not sweep"
 
 # The stamp is touched last, so it is newer than pyproject.toml only when everything is installed.
 # An environment without a working pip was cut short while it was made, and is made again.

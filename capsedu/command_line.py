@@ -65,6 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="written after each epoch (default: %(default)s)",
     )
     command.set_defaults(run=run_train)
+    command = commands.add_parser(
+        "mistakes",
+        help="plant every mistake that the exercises know, and print which are named",
+        description=(
+            "The confusion table of the exercises' diagnosis: each mistake of the catalogue is "
+            "planted in each task where it shows, with new numbers for each seed, and what is "
+            "named is counted; then every two together, with the first seed. Exit status 1 unless "
+            "each is named, nothing else is, and no two are blamed on a third."
+        ),
+    )
+    command.add_argument(
+        "--seeds", type=_count, default=40, help="how many, about 10 s each (default: 40)"
+    )
+    command.set_defaults(run=run_mistakes)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -150,6 +164,27 @@ def run_train(options: argparse.Namespace) -> int:
         print(f"stopped: the same command carries on from {options.checkpoint}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def run_mistakes(options: argparse.Namespace) -> int:
+    """Plant all mistakes and print what is named; return 1 if one is named wrongly, else 0."""
+    from collections import Counter
+
+    from tqdm import tqdm
+
+    from capsedu.exercises.confusion import Table, pairs, singles
+
+    table = Table()
+    for seed in tqdm(range(options.seeds), "seeds", leave=False):
+        for planted in singles(seed):
+            table.add(planted)
+    print(table)
+    named = "each named, and nothing else" if table.clean else "NOT each named"
+    print(f"{len(table.rows)} mistakes over {options.seeds} seeds: {named}.")
+    verdicts = Counter(planted.verdict() for planted in tqdm(list(pairs(0)), "pairs", leave=False))
+    told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"{verdicts.total():,} combinations of two: {told}.")
+    return 1 if not table.clean or verdicts["blamed on a third"] or verdicts["passed"] else 0
 
 
 def _count(text: str) -> int:

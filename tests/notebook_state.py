@@ -2,12 +2,16 @@
 
 Each is executed from a clean kernel that reaches no network, and stripped of whatever would differ
 from run to run or break the page of a code-hosting site: widgets (a still picture stands in the
-same output), progress bars, timings, versions, random cell ids.
+same output), progress bars, timings, versions, random cell ids. From an exercise with its solutions
+come the picture that its students are to reach, and, by nbgrader, the notebook they are given.
 """
 
+import base64
 import difflib
+import html
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,13 +19,20 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+EXERCISES = NOTEBOOKS / "exercises"
+PICTURE = "to_reach.png"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
 
 
 def paths() -> list[Path]:
     """Every notebook of the series, in reading order."""
-    return sorted(p for p in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    return sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def exercise_paths() -> list[Path]:
+    """Every exercise with its solutions: what the students' notebooks are generated from."""
+    return sorted(EXERCISES.glob("source/*/*.ipynb"))
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
@@ -60,6 +71,33 @@ def _stays(output: nbformat.NotebookNode) -> bool:
 def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     output.get("data", {}).pop(WIDGET, None)
     return output
+
+
+def picture_to_reach(notebook: nbformat.NotebookNode) -> tuple[bytes, str]:
+    """Return the last picture that an exercise draws: its PNG, and the tag that shows it."""
+    *_, last = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    about = last.metadata["image/png"]
+    tag = f'<img src="{PICTURE}" width="{about["width"]}" alt="{html.escape(about["alt"])}">'
+    return base64.b64decode(last.data["image/png"]), tag
+
+
+def show_picture_to_reach(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Write that picture beside the exercise, whose text shows it to those who have not run it."""
+    png, tag = picture_to_reach(notebook)
+    (folder / PICTURE).write_bytes(png)
+    for cell in notebook.cells:
+        cell.source = re.sub(f'^<img src="{PICTURE}".*>$', lambda _: tag, cell.source, flags=re.M)
+
+
+def release(course: Path) -> None:
+    """Let nbgrader make the students' notebooks, without solutions, in course/release."""
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", "*", "--no-db", "--force"]
+    subprocess.run(command, cwd=course, check=True, capture_output=True)
 
 
 def shown(output: nbformat.NotebookNode) -> str:
@@ -103,9 +141,15 @@ def main() -> None:
     from capsedu.figures.gradients import same_output_two_tangents
     from capsedu.figures.routing import what_routing_ascends
 
-    chosen = [Path(name) for name in sys.argv[1:]] or paths()
+    chosen = [Path(name).resolve() for name in sys.argv[1:]] or [*paths(), *exercise_paths()]
+    exercises = exercise_paths()
     for path in tqdm(chosen, unit="notebook"):
-        nbformat.write(execute(path), path)
+        notebook = execute(path)
+        if path in exercises:
+            show_picture_to_reach(notebook, path.parent)
+        nbformat.write(notebook, path)
+    if set(chosen) & set(exercises):
+        release(EXERCISES)
     for figure in (same_output_two_tangents, what_routing_ascends):
         figure().save(NOTEBOOKS / f"{figure.__name__}.png")
 

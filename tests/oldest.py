@@ -32,7 +32,9 @@ def main() -> None:
             f"try make oldest PYTHON=python{python}"
         )
     extras = project["optional-dependencies"]
-    print(*oldest([*project["dependencies"], *extras["lab"], *extras["test"]]))
+    names = ("cluster", "course", "lab", "test")
+    promised = [*project["dependencies"], *(line for name in names for line in extras[name])]
+    print(*oldest(promised))
 
 
 if __name__ == "__main__":

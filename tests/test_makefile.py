@@ -61,7 +61,9 @@ def test_lab_from_nothing_then_at_once(make):
 
 def test_every_test_after_the_quick_ones_installs_nothing(make):
     install = ["-m venv --clear .venv", "-m pip install --editable .[test]"]
-    marked = "not notebook and not browser and not style and not explorer"
+    marked = (
+        "not notebook and not browser and not style and not explorer and not nbgrader and not sweep"
+    )
     quick = f"-m pytest --numprocesses auto -m {marked}"
     assert make("quick")[1] == [*install, quick]
     assert make("test")[1] == ["-m pytest"]

@@ -1,0 +1,166 @@
+"""A student's function, called so that nothing it does can hurt: its arrays, or how it failed."""
+
+import contextlib
+import copy
+import ctypes
+import inspect
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from capsedu.exercises.probes import Probe, Task
+from capsedu.routing import Routing
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that gave no arrays: the id of the mistake, and what happened in words."""
+
+    id: str
+    message: str
+
+
+Outcome = dict[str, np.ndarray] | Failure
+
+
+def given(task: Task, function: Callable, probe: Probe) -> tuple[list, dict] | None:
+    """Return the positional and the named arguments that the function takes.
+
+    None if it can't be asked this: it has no such parameter, and the default is another one.
+    """
+    values = dict(probe.arguments)
+    positional = [values.pop(name) for name in task.required]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built in, or wrapped: nothing is known of it
+        return positional, values
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {
+        name: value
+        for name, value in values.items()
+        if anything or any(p.name == name and p.kind is not p.POSITIONAL_ONLY for p in parameters)
+    }
+    unnamed = {name: value for name, value in values.items() if name not in named}
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    for parameter in places[len(positional) :]:  # iterations under a name of the student's own
+        if parameter.default is parameter.empty and parameter.name not in named and unnamed:
+            positional.append(unnamed.pop(next(iter(unnamed))))
+    usual = task.parameters | {"rule": task.rules[0]}
+    if any(value != usual[name] for name, value in unnamed.items()):
+        return None
+    return positional, named
+
+
+def outcome(
+    task: Task, function: Callable, probe: Probe, seconds: float
+) -> tuple[Outcome, bool] | None:
+    """Call the function; return what came of it, and whether it wrote to its arguments.
+
+    None if it can't be asked this.
+    """
+    call = given(task, function, probe)
+    if call is None:
+        return None
+    positional, named = copy.deepcopy(call)
+    finished = guarded(lambda: function(*positional, **named), seconds)
+    if finished is None:
+        return Failure("never-returns", f"stopped after {seconds:g} s"), False
+    result, error = finished
+    same = zip(leaves(call), leaves((positional, named)), strict=True)
+    written = any(not np.array_equal(a, b) for a, b in same)
+    if error is not None:
+        id = "not-written" if isinstance(error, NotImplementedError) else "raises"
+        return Failure(id, described(function, error)), written
+    return as_outcome(task, result), written
+
+
+def leaves(x: object) -> Iterator[object]:
+    """Yield every array and number in some arguments."""
+    if isinstance(x, Routing):
+        x = [x.z is not None and x.z, *x.steps]
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, list | tuple):
+        for part in x:
+            yield from leaves(part)
+    else:
+        yield x
+
+
+def guarded(call: Callable, seconds: float) -> tuple[object, BaseException | None] | None:
+    """Return what `call` returned and None, or None and what it raised; None if it never returns.
+
+    It runs in a thread of its own, where it can be left behind; an exception that is set from
+    outside ends it at its next line of Python.
+    """
+    finished = []
+
+    def work() -> None:
+        with np.errstate(all="ignore"):
+            try:
+                finished.append((call(), None))
+            except BaseException as error:  # SystemExit too: a student's exit() ends no notebook
+                finished.append((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    # Anything on stderr fails a cell that is graded: what a student prints there is seen on stdout.
+    with contextlib.redirect_stderr(sys.stdout), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        thread.start()
+        late = True
+        try:
+            thread.join(seconds)
+            late = thread.is_alive()
+        finally:  # Ctrl-C too
+            if late:
+                identity = ctypes.c_ulong(thread.ident)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(SystemExit))
+                thread.join(0.2)
+    return None if late else finished[0]
+
+
+def described(function: Callable, error: BaseException) -> str:
+    """Return the exception in words, and the line of the function that it came from."""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno - code.co_firstlineno for f in frames if code and f.name == code.co_name]
+    return f"{told} (line {lines[-1] + 1} of {code.co_name})" if lines else told
+
+
+def as_outcome(task: Task, result: object) -> Outcome:
+    """Return what the function returned as arrays, by the names of the task's results."""
+    if task.name == "route":
+        result = getattr(result, "v", result)
+    if result is None:
+        return Failure("returns-nothing", "got None")
+    names = task.results
+    if len(names) > 1 and not (isinstance(result, list | tuple) and len(result) == len(names)):
+        count = f"{len(result)} results" if isinstance(result, list | tuple) else "one result"
+        return Failure("wrong-shape", f"got {count}, want {len(names)}: {', '.join(names)}")
+    arrays = {}
+    for name, x in zip(names, result if len(names) > 1 else [result], strict=True):
+        if x is None:
+            return Failure("returns-nothing", f"{name}: got None")
+        try:
+            x = as_array(x)
+        except Exception:  # whatever a foreign array raises
+            told = f"{name}: got {type(x).__name__}, which is no array of numbers"
+            return Failure("wrong-dtype", told)
+        if x.dtype.kind != "f" or x.dtype.itemsize < 4:
+            return Failure("wrong-dtype", f"{name}: got dtype {x.dtype}, want float64 or float32")
+        arrays[name] = x
+    return arrays
+
+
+def as_array(x: object) -> np.ndarray:
+    """Return an array of any framework, or nested lists of numbers, as one of NumPy's."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+    x = np.array(x)  # a copy: who returns an array may write to it in the next call
+    return x.astype(float) if x.dtype == object else x
