@@ -42,7 +42,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     # What one cell prints is one output, whenever the kernel happens to flush.
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", coalesce_streams=True)
-    client.execute(cwd=str(path.parent), env={**os.environ, **nowhere})
+    one_thread = {"OMP_NUM_THREADS": "1"}  # two wait for one another where other work is running
+    client.execute(cwd=str(path.parent), env={**os.environ, **nowhere, **one_thread})
     return committed_state(notebook, path.stem)
 
 
