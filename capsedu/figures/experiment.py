@@ -11,8 +11,8 @@ from capsedu.sweeps import paired_difference
 
 # Held against the unrolled gradient: how it is named, and drawn.
 AGAINST = {
-    "frozen": {"marker": "o", "color": COLOURS["unrolled"]},
-    "frozen, exact length": {"marker": "D", "color": COLOURS["s"]},
+    "frozen": {"marker": "o", "color": COLOURS["frozen"]},
+    "frozen, exact length": {"marker": "D", "color": COLOURS["frozen"], "markerfacecolor": "white"},
     "no routing": {"marker": "s", "color": COLOURS["muted"]},
 }
 

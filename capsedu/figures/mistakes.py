@@ -64,7 +64,7 @@ def wrong_yet_accurate(gallery: Mapping[str, Exhibit], right: Sequence[float]) -
                 f"{name}: {meaning.replace('fails it', 'fails its own gradient check')}, off by "
                 f"{error:.0f} %, cosine {exhibit.cosine:.2f}, {percent:.0f} %"
             )
-        errors.set(xlabel="error of dL/dW, %")
+        errors.set(xlabel="error of dL/dW, % of its length")
         errors.set_xlim(-8, 1.3 * 100 * max(exhibit.error for _, exhibit in rows))
         errors.set_yticks(range(len(rows)), [name for name, _ in rows])
         lowest = 100 * min(exhibit.accuracy for _, exhibit in rows)

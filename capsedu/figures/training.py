@@ -52,31 +52,20 @@ def learning_curves(histories: Mapping[str, Sequence[Epoch]]) -> Picture:
         return picture(figure, f"Learning curves over {len(epochs)} epochs. {'. '.join(told)}.")
 
 
-def readings(images: np.ndarray, v: np.ndarray, labels: np.ndarray) -> Picture:
-    """What a network reads in some digits: each image above the lengths ‖v_j‖ of its capsules.
-
-    Parameters
-    ----------
-    images : ndarray, shape (N, height, width)
-    v : ndarray, shape (N, J, m)
-    labels : ndarray of int, shape (N,)
-    """
-    with drawing(min(9, 1.6 * len(images) + 0.6), 2.6) as figure:
-        return picture(figure, _draw_readings(figure.subplots(), images, v, labels))
-
-
 def training_so_far(
     losses: Sequence[float], steps: int, images: np.ndarray, v: np.ndarray, labels: np.ndarray
 ) -> Picture:
-    """The loss of each step taken, with its running mean, and `readings` of some digits now.
+    """The loss of each step taken, with its running mean, and what is read in some digits now.
 
     Parameters
     ----------
     losses : sequence of float
     steps : int
         How many there are to be; the axis is as long from the start.
-    images, v, labels
-        As in `readings`.
+    images : ndarray, shape (N, height, width)
+    v : ndarray, shape (N, J, m)
+        Each image is drawn above the lengths ‖v_j‖ of its capsules.
+    labels : ndarray of int, shape (N,)
     """
     with drawing(9, 5) as figure:
         curve, below = figure.subplots(2, 1)
