@@ -80,14 +80,14 @@ def as_number(name: str, x: object) -> float:
     return number
 
 
-def as_count(name: str, x: object) -> int:
-    """Return `x`, an integer of at least 1, or raise ValueError."""
+def as_count(name: str, x: object, least: int = 1) -> int:
+    """Return `x`, an integer of at least `least`, or raise ValueError."""
     try:
-        count = 0 if isinstance(x, bool) else operator.index(x)
+        count = least - 1 if isinstance(x, bool) else operator.index(x)
     except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name}: got {x!r}, want an integer of at least 1")
+        count = least - 1
+    if count < least:
+        raise ValueError(f"{name}: got {x!r}, want an integer of at least {least}")
     return count
 
 

@@ -72,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "The confusion table of the exercises' diagnosis: each mistake of the catalogue is "
             "planted in each task where it shows, with new numbers for each seed, and what is "
             "named is counted; then every two together, with the first seed. Exit status 1 unless "
-            "each is named, nothing else is, and no two are blamed on a third."
+            "each is named, nothing else is, and no two are blamed on a third or pass."
         ),
     )
     command.add_argument(
-        "--seeds", type=_count, default=40, help="how many, about 10 s each (default: 40)"
+        "--seeds", type=_count, default=40, help="10 s each; then pairs, minutes (default: 40)"
     )
     command.set_defaults(run=run_mistakes)
     options = parser.parse_args(arguments)
@@ -85,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as missing:
         print(f"{missing.name} is missing: pip install 'capsedu[lab]'", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains on
         return BROKEN_PIPE

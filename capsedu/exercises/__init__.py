@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 
+from capsedu.arguments import as_count, as_number
 from capsedu.exercises.diagnosis import diagnose
 from capsedu.exercises.integers import HandExample, hand_example
 from capsedu.exercises.mistakes import MISTAKES, Mistake
@@ -13,6 +14,7 @@ from capsedu.exercises.probes import TASKS
 from capsedu.exercises.report import Report
 
 __all__ = ["MISTAKES", "HandExample", "Mistake", "Report", "check", "hand_example", "tasks"]
+HOUR = 3600  # seconds
 
 
 def tasks() -> tuple[str, ...]:
@@ -47,7 +49,8 @@ def check(task: str, function: Callable, *, seed: int = 0, seconds: float = 10) 
     Raises
     ------
     ValueError
-        If there is no such task.
+        If there is no such task, or `seed` is no integer of at least 0, or `seconds` is not between
+        0 and 3600.
     TypeError
         If `function` can't be called.
     """
@@ -55,4 +58,7 @@ def check(task: str, function: Callable, *, seed: int = 0, seconds: float = 10) 
         raise ValueError(f"task: got {task!r}, want one of {', '.join(tasks())}")
     if not callable(function):
         raise TypeError(f"function: got {type(function).__name__}, want the function itself")
-    return diagnose(TASKS[task], function, seed, seconds)
+    seconds = as_number("seconds", seconds)
+    if not 0 < seconds <= HOUR:
+        raise ValueError(f"seconds: got {seconds:g}, want more than 0, and no more than {HOUR}")
+    return diagnose(TASKS[task], function, as_count("seed", seed, least=0), seconds)

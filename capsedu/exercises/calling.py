@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import Parameter
 
 import numpy as np
 
@@ -36,24 +37,36 @@ def given(task: Task, function: Callable, probe: Probe) -> tuple[list, dict] | N
     values = dict(probe.arguments)
     positional = [values.pop(name) for name in task.required]
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # built in, or wrapped: nothing is known of it
         return positional, values
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    anything = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     named = {
         name: value
         for name, value in values.items()
-        if anything or any(p.name == name and p.kind is not p.POSITIONAL_ONLY for p in parameters)
+        if anything
+        or any(p.name == name and p.kind is not Parameter.POSITIONAL_ONLY for p in parameters)
     }
     unnamed = {name: value for name, value in values.items() if name not in named}
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    for parameter in places[len(positional) :]:  # iterations under a name of the student's own
-        if parameter.default is parameter.empty and parameter.name not in named and unnamed:
-            positional.append(unnamed.pop(next(iter(unnamed))))
+    many = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    others = parameters[len(positional) :]
+    others = [p for p in others if p.kind not in many and p.name not in named]
+    for parameter in others:  # iterations under a name of the student's own, known by its default
+        fits = [name for name in unnamed if may_be(parameter, task.parameters[name])]
+        if fits and parameter.kind is Parameter.POSITIONAL_ONLY:
+            positional.append(unnamed.pop(fits[0]))
+        elif fits:
+            named[parameter.name] = unnamed.pop(fits[0])
     usual = task.parameters | {"rule": task.rules[0]}
     if any(value != usual[name] for name, value in unnamed.items()):
         return None
     return positional, named
+
+
+def may_be(parameter: Parameter, default: object) -> bool:
+    """Whether a parameter has this default, or none."""
+    given = parameter.default  # of any kind, so that it is not compared with another one's
+    return given is Parameter.empty or (type(given) is type(default) and given == default)
 
 
 def outcome(
@@ -71,8 +84,8 @@ def outcome(
     if finished is None:
         return Failure("never-returns", f"stopped after {seconds:g} s"), False
     result, error = finished
-    same = zip(leaves(call), leaves((positional, named)), strict=True)
-    written = any(not np.array_equal(a, b) for a, b in same)
+    pairs = zip(leaves(call), leaves((positional, named)), strict=True)
+    written = any(not np.array_equal(a, b) for a, b in pairs)
     if error is not None:
         id = "not-written" if isinstance(error, NotImplementedError) else "raises"
         return Failure(id, described(function, error)), written
@@ -128,8 +141,8 @@ def described(function: Callable, error: BaseException) -> str:
     """Return the exception in words, and the line of the function that it came from."""
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     code = getattr(inspect.unwrap(function), "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno - code.co_firstlineno for f in frames if code and f.name == code.co_name]
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line - code.co_firstlineno for frame, line in frames if frame.f_code is code]
     return f"{told} (line {lines[-1] + 1} of {code.co_name})" if lines else told
 
 
@@ -150,6 +163,8 @@ def as_outcome(task: Task, result: object) -> Outcome:
         try:
             x = as_array(x)
         except Exception:  # whatever a foreign array raises
+            if isinstance(x, tuple):
+                return Failure("wrong-shape", f"got {len(x)} results, want one: {name}")
             told = f"{name}: got {type(x).__name__}, which is no array of numbers"
             return Failure("wrong-dtype", told)
         if x.dtype.kind != "f" or x.dtype.itemsize < 4:

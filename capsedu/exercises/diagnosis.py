@@ -52,14 +52,14 @@ class Bench:
             for mistake in MISTAKES.values()
             for way in mistake.ways
             if any(
-                self.differ(k, way) and not isinstance(self.wrong(k, way), Failure)
+                self.differ(k, (way,)) and not isinstance(self.wrong(k, way), Failure)
                 for k in self.ordinary
             )
         ]
 
-    def differ(self, k: int, way: str, *other: str) -> bool:
-        """Whether a way of going wrong gives clearly something else than others do, for probe k."""
-        return not alike(self.wrong(k, way), self.wrong(k, *other), CLEARLY)
+    def differ(self, k: int, ways: tuple[str, ...], others: tuple[str, ...] = ()) -> bool:
+        """Whether some mistakes give clearly something else than others do, for probe k."""
+        return not alike(self.wrong(k, *ways), self.wrong(k, *others), CLEARLY)
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
@@ -68,13 +68,7 @@ class Bench:
             pair
             for pair in combinations(self.ways, 2)
             if identity(pair[0]) != identity(pair[1])
-            and all(
-                any(
-                    not alike(self.wrong(k, *pair), self.wrong(k, way), CLEARLY)
-                    for k in self.ordinary
-                )
-                for way in pair
-            )
+            and all(any(self.differ(k, pair, (way,)) for k in self.ordinary) for way in pair)
         ]
 
 
@@ -221,7 +215,8 @@ class Diagnosis:
         """Return how one result differs everywhere in the same way: the id, and it in words."""
         if all(self.close(got, want) for got, want in pairs):
             return "", ""
-        if all(got.shape == want.shape for got, want in pairs):
+        numbers = sum(want.size for _, want in pairs)  # one alone is a multiple of any other
+        if numbers > 1 and all(got.shape == want.shape for got, want in pairs):
             got, want = (x.ravel() for x in pairs[0])
             factor = got @ want / ((want @ want) or 1)
             if (
@@ -231,7 +226,7 @@ class Diagnosis:
             ):
                 if self.close(np.array(factor), np.array(-1.0)):
                     return "wrong-sign", "has the wrong sign"
-                return "constant-factor", f"is {factor:.4g} times what it should be"
+                return "constant-factor", f"is {factor:.6g} times what it should be"
         if all(self.close(np.sort(got, None), np.sort(want, None)) for got, want in pairs):
             for axes in permutations(range(pairs[0][1].ndim)):
                 if all(self.close(got, want.transpose(axes)) for got, want in pairs):

@@ -4,9 +4,10 @@ import numpy as np
 
 from capsedu.sketches.sketch import Sketch
 
-WIDTH, PANEL, TOP = 760, 240, 44  # pixels
+WIDTH, PANEL, TOP, BOTTOM = 760, 240, 44, 34  # pixels
 MOST = 20  # rows that are shown of an array
 COLOUR = "#000000"
+LEGEND = "filled: positive; hollow: negative; area: size; cross: no number"
 DESCRIPTION = (
     "Three panels: the result that is wanted, the one that was got, and got minus wanted. Each "
     "number is a square whose area is the number's size, on one scale; filled is positive, hollow "
@@ -34,8 +35,9 @@ def sketch_difference(
         panels["got − wanted"] = grid(got - want)
     rows, columns = np.max([x.shape for x in panels.values()], axis=0)
     cell = min(24.0, (PANEL - 16) / min(columns, MOST))
-    height = TOP + min(rows, MOST) * cell + 12
+    height = TOP + min(rows, MOST) * cell + BOTTOM
     sketch = Sketch(WIDTH, height, f"Wanted and got: {name}", DESCRIPTION, readout)
+    sketch.words((10, height - 12), LEGEND, anchor="start")
     finite = [abs(x[np.isfinite(x)]).max(initial=0) for x in (grid(want), grid(got))]
     for number, (name, x) in enumerate(panels.items()):
         left = 10 + number * (PANEL + 10)

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from capsedu.arguments import as_count
 from capsedu.layer import capsule_layer, capsule_layer_vjp
 
 CLASSIC = (((1, 2), (1, 0)), (1, 1))  # W and u
@@ -73,16 +74,14 @@ def hand_example(seed: int = 0) -> HandExample:
     ----------
     seed : int
         0 is the example of notebook 00; each other is another one, and they repeat after some
-        hundred.
+        seventy.
 
     Raises
     ------
     ValueError
         If `seed` is no integer of at least 0.
     """
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed: got {seed!r}, want an integer of at least 0")
-    return _example(*_problems()[seed % len(_problems())])
+    return _example(*_problems()[as_count("seed", seed, least=0) % len(_problems())])
 
 
 @lru_cache(maxsize=1)
@@ -93,8 +92,8 @@ def _problems() -> list[tuple]:
         z = np.array([[a, a + d], [a, a - d]])
         W, remainder = np.divmod(z, np.reshape(u, (2, 1)))
         problem = tuple(map(tuple, W.tolist())), tuple(u)
-        if remainder.any() or abs(W).max() > LARGEST or problem == CLASSIC:
-            continue
+        if d == 0 or remainder.any() or abs(W).max() > LARGEST or problem == CLASSIC:
+            continue  # for d = 0 the couplings stay ½: routing changes nothing
         answers = _example(*problem).answers
         frozen, unrolled = answers["dW frozen"], answers["dW unrolled"]
         if abs(frozen - unrolled).max() > CLEARLY * abs(unrolled).max():

@@ -155,7 +155,8 @@ def draw_probes(task: Task, seed: int) -> Iterator[Probe]:
 def draw(size: Size, rng: Generator) -> dict[str, np.ndarray]:
     """Return numbers for every parameter: W of standard deviation 0.5, others of 1, c and v apart.
 
-    The lengths of v lie on both sides of the loss's margins, of the right class and of the others.
+    In a batch, the lengths of v lie on both sides of the loss's margins, of the right class and of
+    the others; of one example alone between them, where no term of the loss is 0.
     """
     batch, I, J, m, n, _ = size
     normal = rng.standard_normal
@@ -163,9 +164,9 @@ def draw(size: Size, rng: Generator) -> dict[str, np.ndarray]:
     length = np.sqrt((s * s).sum(axis=-1, keepdims=True))
     labels = rng.integers(0, J, batch)
     wanted = rng.uniform(0.2, 0.8, (*batch, J))
-    for at, others, right in zip(np.ndindex(batch), (0.03, 0.98), (0.96, 0.06), strict=False):
-        wanted[at] = others
-        wanted[(*at, labels[at])] = right
+    if batch:
+        wanted[0], wanted[1] = 0.03, 0.98
+        wanted[[0, 1], labels[:2]] = 0.96, 0.06
     return {
         "W": 0.5 * normal((I, J, m, n)),
         "u": normal((*batch, I, n)),
@@ -184,9 +185,9 @@ def draw(size: Size, rng: Generator) -> dict[str, np.ndarray]:
 
 def taken(task: Task, numbers: dict, size: Size, rule: str) -> dict[str, object]:
     """Return what the task takes, of the numbers."""
-    given = dict(numbers, iterations=size.r, rule=rule)
+    given = task.parameters | numbers | {"iterations": size.r, "rule": rule}
     if task.name == "route_vjp":
         given["routing"] = route(numbers["z"], size.r)
     if task.name == "capsule_layer_vjp":
         given["routing"] = capsedu.capsule_layer(numbers["W"], numbers["u"], size.r)
-    return {name: given[name] for name in task.parameters if name in given}
+    return {name: given[name] for name in task.parameters}

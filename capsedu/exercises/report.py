@@ -128,8 +128,7 @@ class Report:
     def hints(self) -> list[tuple[str, str]]:
         """Return hints, each after its name: first those that give nothing away, then stronger."""
         entries = [MISTAKES[id] for id in self.mistakes]
-        told = [(("Hint", "Stronger hint")[k], e.hints[k]) for k in (0, 1) for e in entries]
-        return told
+        return [(("Hint", "Stronger hint")[k], e.hints[k]) for k in (0, 1) for e in entries]
 
     def reading(self) -> str:
         """Return the notebooks and equations to read."""

@@ -357,7 +357,8 @@ class Variation:
         length, short, long, present, absent, size = self.margins(*given)
         if self.has("loss-squares-missing"):
             short, long = (short > 0) / 2, (long > 0) / 2
-        slope = 2 * (absent * long - present * short)
+        sign = -1 if self.has("loss-terms-same-sign") else 1
+        slope = 2 * (absent * long - sign * present * short)
         if self.has("loss-of-squared-length"):
             slope = slope * 2 * length
         slope, length = slope[..., None], length[..., None]
