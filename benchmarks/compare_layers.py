@@ -25,7 +25,7 @@ import capsedu
 try:
     import torch
 except ImportError:
-    sys.exit('compare_layers.py needs PyTorch: pip install -e ".[bench]"')
+    sys.exit('PyTorch is missing: pip install -e ".[bench]"')
 
 I, J, m, n, R = 1152, 10, 16, 8, 3
 RULES = ("unrolled", "frozen")
@@ -94,6 +94,7 @@ def einsum(W, u, detach):
 
 def products(W, u, detach, copied):
     """Matrix products alone: one for each i makes z; one for each j, every sum."""
+    I, J, m, n = W.shape
     z = torch.bmm(u.transpose(0, 1), W.reshape(I, J * m, n).transpose(1, 2))
     z = z.view(I, -1, J, m).permute(1, 2, 0, 3)  # (batch, J, I, m)
     if copied:

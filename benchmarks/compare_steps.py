@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from compare_layers import R, einsum, products, squash, torch
 from measuring import THREADS, in_fresh_process, in_turns, peak_megabytes
 from tqdm import tqdm
 
@@ -23,14 +24,9 @@ from capsedu.capsule_network import STRIDE, CapsuleNetwork
 from capsedu.data import load_digits_sample
 from capsedu.training import Adam
 
-try:
-    import torch
-    from torch.nn import functional as F
-except ImportError:
-    sys.exit('compare_steps.py needs PyTorch: pip install -e ".[bench]"')
-
+F = torch.nn.functional
 RULES = ("unrolled", "frozen")
-R, RATE, STEPS = 3, 1e-3, 5  # iterations, Adam's learning rate, steps that are compared
+RATE, STEPS = 1e-3, 5  # Adam's learning rate, steps that are compared
 
 Gradients = dict[str, np.ndarray]
 
@@ -48,41 +44,6 @@ class Ours:
         loss, gradients = self.network.loss_and_gradients(x, labels)
         self.optimiser.step(self.network.parameters, gradients)
         return float(loss)
-
-
-# PyTorch. "detach" marks what the frozen rule takes as constant: all but the last total input.
-
-
-def squash(s):
-    squared = (s * s).sum(-1, keepdim=True)
-    return squared / (1 + squared) * s / squared.sqrt()
-
-
-def layer_by_einsum(W, u, detach):
-    z = torch.einsum("ijmn,bin->bijm", W, u)
-    told = z.detach() if detach else z
-    b = z.new_zeros(z.shape[:-1])
-    for k in range(R):
-        c = torch.softmax(b, -1)
-        v = squash(torch.einsum("bij,bijm->bjm", c, z if k == R - 1 else told))
-        if k < R - 1:
-            b = b + torch.einsum("bijm,bjm->bij", told, v)
-    return v
-
-
-def layer_by_products(W, u, detach):
-    """Matrix products alone: one for each i makes z; one for each j, every sum."""
-    I, J, m, n = W.shape
-    z = torch.bmm(u.transpose(0, 1), W.reshape(I, J * m, n).transpose(1, 2))
-    z = z.view(I, -1, J, m).permute(1, 2, 0, 3).contiguous()  # (batch, J, I, m)
-    told = z.detach() if detach else z
-    b = z.new_zeros(z.shape[:-1])
-    for k in range(R):
-        c = torch.softmax(b, 1)
-        v = squash((c[:, :, None] @ (z if k == R - 1 else told))[:, :, 0])
-        if k < R - 1:
-            b = b + (told @ v[..., None])[..., 0]
-    return v
 
 
 class Network(torch.nn.Module):
@@ -144,8 +105,8 @@ class Theirs:
 
 
 CONTESTANTS = {
-    "PyTorch, einsum": partial(Theirs, layer_by_einsum),
-    "PyTorch, products": partial(Theirs, layer_by_products),
+    "PyTorch, einsum": partial(Theirs, einsum),
+    "PyTorch, products": partial(Theirs, partial(products, copied=True)),
     "capsedu": Ours,
 }
 

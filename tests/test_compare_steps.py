@@ -81,7 +81,7 @@ def other_rate(script):
 
 def other_reconstruction(script):
     def make(parameters, rule):
-        theirs = script.Theirs(script.layer_by_einsum, parameters, rule)
+        theirs = script.Theirs(script.einsum, parameters, rule)
         theirs.network.reconstruction *= 1.001
         return theirs
 
