@@ -6,10 +6,14 @@ only on itself proves little.
 
 import contextlib
 import functools
+import itertools
+import multiprocessing
+import os
 import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import autograd.numpy as anp
@@ -961,11 +965,18 @@ def test_each_mistake_is_named_wherever_it_is_planted():
     assert_each_is_named(0, but={"never-returns"})
 
 
+@pytest.fixture(scope="module")
+def every_core():
+    """Processes for what takes minutes on one."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.sweep
-@pytest.mark.parametrize("seed", range(1, 40))
-def test_each_mistake_is_named_with_other_numbers(seed):
+def test_each_mistake_is_named_with_other_numbers(every_core):
     # The numbers play no part in a wrong shape, which is slow to tell: no pair explains it either.
-    assert_each_is_named(seed, but={"never-returns", "wrong-shape"})
+    named = functools.partial(assert_each_is_named, but={"never-returns", "wrong-shape"})
+    assert len(list(every_core.map(named, range(1, 40)))) == 39
 
 
 def test_no_two_mistakes_are_blamed_on_a_third():
@@ -1002,11 +1013,16 @@ def test_three_mistakes_are_blamed_on_no_other():
             assert planted.verdict() not in ("blamed on a third", "passed"), three
 
 
+def verdicts(part, parts):
+    return [planted.verdict() for planted in itertools.islice(pairs(0), part, None, parts)]
+
+
 @pytest.mark.sweep
-def test_no_two_of_all_mistakes_are_blamed_on_a_third():
-    verdicts = [planted.verdict() for planted in pairs(0)]
-    assert len(verdicts) > 4000
-    assert set(verdicts) <= {"both named", "the same as another", "unknown"}
+def test_no_two_of_all_mistakes_are_blamed_on_a_third(every_core):
+    parts = os.cpu_count()
+    found = [*itertools.chain(*every_core.map(verdicts, range(parts), [parts] * parts))]
+    assert len(found) > 4000
+    assert set(found) <= {"both named", "the same as another", "unknown"}
 
 
 def test_a_table_that_is_not_clean_says_so():
