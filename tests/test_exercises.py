@@ -979,12 +979,14 @@ def test_each_mistake_is_named_with_other_numbers(every_core):
     assert len(list(every_core.map(named, range(1, 40)))) == 39
 
 
+@pytest.mark.sweep
 def test_no_two_mistakes_are_blamed_on_a_third():
     some = list(pairs(0))[::40]
     assert len(some) > 50
     assert {planted.verdict() for planted in some} <= {"both named", "the same as another"}
 
 
+@pytest.mark.sweep
 def test_a_mistake_undone_by_half_again_is_blamed_on_nothing():
     """Right minus half of what a mistake changes: near to each, and neither."""
     for task in TASKS.values():
@@ -1003,6 +1005,7 @@ def test_a_mistake_undone_by_half_again_is_blamed_on_nothing():
             assert set(report.mistakes) <= SEEN and not report.passed, (way, report)
 
 
+@pytest.mark.sweep
 def test_three_mistakes_are_blamed_on_no_other():
     rng = np.random.default_rng(0)
     for task in TASKS.values():

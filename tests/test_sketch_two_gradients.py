@@ -251,6 +251,7 @@ def test_the_readout_tells_the_numbers(both, r):
 # The explorer, with and without arrays
 
 
+@pytest.mark.explorer
 def test_the_explorer_shows_what_its_controls_say():
     explorer = gradients_explorer()
     assert tuple(explorer.frames) == ITERATIONS
@@ -265,6 +266,7 @@ def test_the_explorer_shows_what_its_controls_say():
         assert f"r = {r}. Of the two dW" in explorer.still.alt
 
 
+@pytest.mark.explorer
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 2, 2), (20, 2, 3, 4), (2, 7, 1, 2)])
 def test_every_layer_can_be_given(shape):
     I, J, m, n = shape
