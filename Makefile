@@ -1,6 +1,6 @@
 # make lab        read and run the notebooks (LAB_ARGS is passed on to JupyterLab)
 # make test       every test
-# make quick      the library's tests alone, in under a minute
+# make quick      the library's tests alone, in about a minute
 # make notebooks  execute the notebooks into their committed state
 # make oldest     the quick tests on the oldest versions that are promised
 PYTHON   ?= python3
