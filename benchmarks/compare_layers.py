@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from measuring import THREADS, in_fresh_process, in_turns, peak_megabytes
+from measuring import THREADS, in_fresh_process, in_turns, parsed, peak_megabytes
 from tqdm import tqdm
 
 import capsedu
@@ -279,11 +279,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="examples (default: 128)")
     parser.add_argument("--repeats", type=int, default=7, help="turns (default: 7)")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if min(options.batch, options.repeats) < 1:
-        parser.error("--batch and --repeats: want at least 1")
-    if THREADS < 1:
-        parser.error("set OMP_NUM_THREADS, the number of threads of NumPy's BLAS and of PyTorch")
+    options = parsed(parser)
     torch.set_num_threads(THREADS)
     if options.memory_of:
         report_memory(options.memory_of, options.batch)

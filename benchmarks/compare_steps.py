@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 from compare_layers import R, einsum, products, squash, torch
-from measuring import THREADS, in_fresh_process, in_turns, peak_megabytes
+from measuring import THREADS, in_fresh_process, in_turns, parsed, peak_megabytes
 from tqdm import tqdm
 
 from capsedu.capsule_network import STRIDE, CapsuleNetwork
@@ -195,11 +195,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=31, help="turns (default: 31)")
     parser.add_argument("--memory-of", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--rule", choices=RULES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if min(options.batch, options.repeats) < 1:
-        parser.error("--batch and --repeats: want at least 1")
-    if THREADS < 1:
-        parser.error("set OMP_NUM_THREADS, the number of threads of NumPy's BLAS and of PyTorch")
+    options = parsed(parser)
     torch.set_num_threads(THREADS)
     if options.memory_of:
         report_memory(options.memory_of, options.rule, options.batch)

@@ -1,5 +1,6 @@
 """What the benchmarks measure with: times taken in turns, and peak memory."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,6 +15,16 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", "0"))  # NumPy's BLAS and PyTorc
 # Threads that wait for work go round in a loop for a while, and would take a core from the next
 # call: NumPy's some 25 ms, PyTorch's less.
 PAUSE = 0.05 if THREADS > 1 else 0.0
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line of a benchmark with --batch and --repeats."""
+    options = parser.parse_args()
+    if min(options.batch, options.repeats) < 1:
+        parser.error("--batch and --repeats: want at least 1")
+    if THREADS < 1:
+        parser.error("set OMP_NUM_THREADS, the number of threads of NumPy's BLAS and of PyTorch")
+    return options
 
 
 def seconds(call: Callable) -> float:
