@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -26,6 +27,7 @@ ARTEFACTS = Path(os.environ.get("CAPSEDU_ARTEFACTS") or ROOT / "test-artefacts")
 BOOK, STORY = "explorers.ipynb", "03_routing_by_agreement.ipynb"
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 REPEAT = 30  # milliseconds between the repeats of a key that is held
+LOOK = 20  # milliseconds between two looks at what is seen
 MISSING = (
     "no browser is installed: on Debian, apt install chromium (on Ubuntu, install Google Chrome); "
     "any of " + ", ".join(lab.BROWSERS) + " will do"
@@ -175,19 +177,20 @@ class Hand:
         return self.cell.evaluate(SEEN)
 
     def wait(self):
-        """Wait until what is seen is what the shadow draws, and return its readout."""
+        """Wait until what is seen is what the shadow draws, and return its readout.
+
+        Readout and picture both: two pictures that differ may have the same numbers to read out.
+        """
         svg, told = taken_apart(drawn(self.shadow))
-        try:
-            self.page.wait_for_function(
-                f"([cell, told]) => ({SEEN})(cell)?.told === told",
-                arg=[self.cell.element_handle(), told],
-                timeout=1000 * lab.SECONDS,
-            )
-        except Exception:
-            assert (self.seen() or {}).get("told") == told, values_of(self.shadow)
-            raise
-        assert same_shapes(self.seen()["svg"], svg), values_of(self.shadow)
-        return told
+        end = time.monotonic() + lab.SECONDS
+        while True:
+            seen = self.seen() or {"svg": None, "told": None}
+            if seen["told"] == told and same_shapes(seen["svg"], svg):
+                return told
+            if time.monotonic() > end:
+                assert seen["told"] == told, values_of(self.shadow)
+                raise AssertionError(f"not the picture of {values_of(self.shadow)}")
+            self.page.wait_for_timeout(LOOK)
 
     def disabled(self):
         """The names of the controls that the browser does not let move."""
