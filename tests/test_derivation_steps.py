@@ -157,6 +157,11 @@ def test_no_point_is_no_proof():
         Derivation(L, sp.sqrt(-1 - x**2)).step(sp.sqrt(-1 - x**2) + 1, "both imaginary")
 
 
+def test_form_and_reason_swapped_are_told():
+    with pytest.raises(TypeError, match=r"got the reason 2\*x, want step\(form, reason in words\)"):
+        Derivation(L, 2 * x).step("power rule", 2 * x)
+
+
 def test_it_renders_as_aligned_mathematics_with_reasons():
     derivation = Derivation(sp.Symbol("y"), x * (x + 1)).step(x**2 + x, "open the brackets")
     latex = derivation._repr_latex_()

@@ -76,12 +76,16 @@ class Derivation:
 
         Raises
         ------
+        TypeError
+            If the reason is no text: form and reason swapped.
         Refuted
             If the forms differ at a point: the step's number, the point, and both values.
         ValueError
             If the forms differ in shape, two symbols have one name, or too few points were found
             where both are real.
         """
+        if not isinstance(reason, str):
+            raise TypeError(f"got the reason {reason}, want step(form, reason in words)")
         form = sp.sympify(form)
         here = f"step {len(self.steps) + 1} ({reason})"
         _check_names(self.form, form)
