@@ -6,6 +6,16 @@ import operator
 import numpy as np
 
 
+def as_array(name: str, x: object) -> np.ndarray:
+    """Return `x` as an array, or raise ValueError if it is ragged or masked."""
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name}: got masked entries, want none")
+    try:
+        return np.asarray(x)
+    except ValueError as ragged:
+        raise ValueError(f"{name}: rows of different lengths, want an array of numbers") from ragged
+
+
 def as_numbers(name: str, x: object) -> np.ndarray:
     """Return `x` as an array of float or complex numbers, integers made float64.
 
@@ -15,12 +25,7 @@ def as_numbers(name: str, x: object) -> np.ndarray:
         If `x` is ragged, masked or half precision, or holds something else than numbers; the
         message names it `name`.
     """
-    if np.ma.is_masked(x):
-        raise ValueError(f"{name}: got masked entries, want all of them, or NaN in their place")
-    try:
-        x = np.asarray(x)
-    except ValueError as ragged:
-        raise ValueError(f"{name}: rows of different lengths, want an array of numbers") from ragged
+    x = as_array(name, x)
     if x.dtype.kind in "fc" and x.dtype != np.float16:
         return x
     if x.dtype.kind in "biu":

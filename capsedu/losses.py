@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from capsedu.arguments import as_number, as_numbers, check_shape
+from capsedu.arguments import as_array, as_number, as_numbers, check_shape
 from capsedu.squashing import length_and_direction
 
 
@@ -20,14 +20,7 @@ def _examples(v: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
     v = as_numbers("v", v)
     check_shape("v", v, J=None, m=None)
     J = v.shape[-2]
-    if np.ma.is_masked(labels):
-        raise ValueError("labels: got masked entries, want the label of every example")
-    try:
-        labels = np.asarray(labels)
-    except ValueError as ragged:
-        raise ValueError(
-            f"labels: rows of different lengths, want shape {v.shape[:-2]}"
-        ) from ragged
+    labels = as_array("labels", labels)
     if labels.dtype.kind not in "iu" and labels.size:
         raise ValueError(f"labels: got dtype {labels.dtype}, want integers from 0 to {J - 1}")
     if labels.shape != v.shape[:-2]:

@@ -308,7 +308,7 @@ def test_labels_are_integers(function, wrong, dtype):
 
 @pytest.mark.parametrize("function", [margin_loss, margin_loss_vjp])
 def test_ragged_labels(function):
-    with pytest.raises(ValueError, match=r"^labels: rows of different lengths, want shape \(6,\)"):
+    with pytest.raises(ValueError, match=r"^labels: rows of different lengths, want an array"):
         function(v, [[0], [1, 2]])
 
 

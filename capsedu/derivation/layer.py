@@ -9,7 +9,7 @@ from capsedu.arguments import as_count, as_numbers, check_rule, check_shape
 from capsedu.derivation.index_notation import Node, gradient_of, ignored_shift, name_of, tensor, vjp
 from capsedu.derivation.nodes import LAYER
 from capsedu.derivation.numpy_function import NumpyFunction, write_function
-from capsedu.derivation.numpy_source import NEW, Begin, Source
+from capsedu.derivation.numpy_source import Source
 from capsedu.predictions import check_layer
 
 ABOUT = """\
@@ -176,7 +176,7 @@ def _write_forward(source: Source, nodes: list[Node]) -> None:
 def _write_backward(
     source: Source, steps: list[tuple[Node, list[Indexed]]], iteration: int
 ) -> None:
-    begins: dict[Indexed, Begin] = {}  # of what has a term: how its next line begins
+    begun: set[Indexed] = set()  # what has a term already
     for n, (node, inputs) in enumerate(steps):
         if node.id == "prediction":
             source.header("Back to W and u")
@@ -184,14 +184,9 @@ def _write_backward(
             source.header(f"Back through iteration {iteration}")
             iteration -= 1
         for x in inputs:
-            dx, slope, equation = gradient_of(x), vjp(node, x), f"{node.id}-vjp"
-            is_name = x not in begins and getattr(slope, "indices", None) == dx.indices
-            if is_name and any(x in later for _, later in steps[n + 1 :]):
-                # No line of its own: db_2 = db_3 + ... is written when the next term comes.
-                begins[x] = f"{name_of(slope)} + ", f"{equation} + "
-            else:
-                source.assign(dx, slope, equation, begins.get(x, NEW), _shifted(node))
-                begins[x] = f"{name_of(dx)} + ", ""
+            slope, equation = vjp(node, x), f"{node.id}-vjp"
+            source.assign(gradient_of(x), slope, equation, x in begun, _shifted(node))
+            begun.add(x)
 
 
 def _shifted(node: Node) -> str:

@@ -12,8 +12,6 @@ from capsedu.derivation.index_notation import SIZES, free_indices, index, name_o
 
 LONGEST = 96  # columns of a line and its comment, before a function's body is indented
 Axes = tuple[sp.Symbol, ...]
-Begin = tuple[str, str]
-NEW = ("", "")
 
 
 class Source:
@@ -50,7 +48,7 @@ class Source:
         target: sp.Expr,
         expression: sp.Expr,
         equation: str,
-        begin: Begin = NEW,
+        add: bool = False,
         shifted: str = "",
     ) -> None:
         """Write `target = expression`, or add the expression to terms that came before.
@@ -63,8 +61,8 @@ class Source:
             Over tensors that are called as their arrays are.
         equation : str
             The comment: the equation's id.
-        begin : tuple of str
-            The terms that came before, as "dx + ", and what the comment is to say of them.
+        add : bool
+            Whether the target has terms already, to which these are added.
         shifted : str
             An array to take with its maximum over the last axis subtracted, so that its exp does
             not overflow; where the expression ignores that.
@@ -80,11 +78,12 @@ class Source:
             raise ValueError(f"{equation}: {name} = {expression} lacks the axes {axes}")
         terms = [self._term(x, name, axes, equation) for x in sp.Add.make_args(expression)]
         terms.sort(key=lambda text: text.startswith("-"))
-        if len(f"{name} = {begin[0]}{' + '.join(terms)}  # {begin[1]}{equation}") <= LONGEST:
+        begin = f"{name} + " if add else ""
+        if len(f"{name} = {begin}{' + '.join(terms)}  # {equation}") <= LONGEST:
             terms = [" + ".join(terms)]
         for term in terms:
-            self.write(name, f"{begin[0]}{term}".replace("+ -", "- "), f"{begin[1]}{equation}")
-            begin = f"{name} + ", ""
+            self.write(name, f"{begin}{term}".replace("+ -", "- "), equation)
+            begin = f"{name} + "
 
     def _term(self, term: sp.Expr, target: str, axes: Axes, equation: str) -> str:
         """One product, or the sum of one, with the axes given."""
