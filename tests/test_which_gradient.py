@@ -122,6 +122,7 @@ def test_a_run_tells_what_the_tables_need_and_the_seed_decides_it(script, monkey
     assert set(one["entropy at r"]) == set(one["untrained entropy at r"]) == set(script.TESTED)
 
 
+@pytest.mark.sweep
 def test_one_run_of_the_committed_results_comes_out_again(script):
     """On another machine sums round otherwise, and a digit or two may change sides."""
     lines = [json.loads(line) for line in script.RESULTS.read_text().splitlines()]
