@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -26,10 +27,12 @@ import capsedu
 from capsedu.command_line import main
 from capsedu.exercises import MISTAKES, check, hand_example, tasks
 from capsedu.exercises import variations as variations_module
+from capsedu.exercises.calling import outcome
 from capsedu.exercises.confusion import SEEN, Planted, Table, pairs, plant, singles
 from capsedu.exercises.diagnosis import bench
+from capsedu.exercises.numerical import check_numerically
 from capsedu.exercises.probes import TASKS
-from capsedu.exercises.variations import Variation
+from capsedu.exercises.variations import EPSILONS, Variation
 
 LIBRARY = {id: task.function for id, task in TASKS.items()}
 
@@ -67,6 +70,15 @@ def quotient_squash_vjp(s, dv):
     return n / (1 + n**2) * dv + dn * (1 - n**2) / (1 + n**2) ** 2 * s
 
 
+def central_squash_vjp(s, dv, h=1e-5):
+    """At 0 it is off by h dv."""
+    ds = np.zeros_like(s)
+    for a, step in enumerate(h * np.eye(s.shape[-1])):
+        v = loop_squash(s + step) - loop_squash(s - step)
+        ds[..., a] = (v * dv).sum(-1) / (2 * h)
+    return ds
+
+
 def loop_predict_vjp(W, u, dz):
     dW, du = np.zeros(W.shape), np.zeros(u.shape)
     for at in np.ndindex(u.shape[:-2]):
@@ -100,12 +112,12 @@ def stub(s):
     raise NotImplementedError("not written yet")
 
 
-def walk_back(later=False, logits=False):
+def walk_back(later=False, logits=False, stop=-1):
     """The unrolled rule, written out; with a slip in an index, or b for c."""
 
     def route_vjp(routing, dv):
-        z, steps, db, dz = routing.z, routing.steps, 0, 0
-        for k in range(len(steps) - 1, -1, -1):
+        z, steps, db, dz = routing.z, routing.steps, 0, np.zeros_like(routing.z)
+        for k in range(len(steps) - 1, stop, -1):
             ds = capsedu.squash_vjp(steps[k].s, dv)[..., None, :, :]
             dz = dz + steps[k].c[..., None] * ds
             if k:
@@ -211,6 +223,7 @@ RIGHT = [
     ("squash_jacobian", columns_squash_jacobian),
     ("squash_vjp", quotient_squash_vjp),
     ("squash_vjp", in_float32(quotient_squash_vjp)),
+    ("squash_vjp", central_squash_vjp),
     ("squash_vjp", lambda s, dv: (columns_squash_jacobian(s) * dv[..., None]).sum(-2)),
     ("predict_vjp", loop_predict_vjp),
     ("predict_vjp", in_float32(capsedu.predict_vjp)),
@@ -241,6 +254,7 @@ def test_a_right_solution_passes(task, function):
     report = check(task, function)
     assert report.passed and report.mistakes == (), report
     assert "nothing else was tried" in " ".join(report.summary().split())
+    assert "<svg" not in report._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -282,6 +296,45 @@ def epsilon_beside_squash(s):
     return norm(s) ** 2 / (1 + norm(s) ** 2) * s / n
 
 
+def epsilon_under(epsilon):
+    def squash(s):
+        n2 = norm(s) ** 2
+        return n2 / (1 + n2) * s / np.sqrt(n2 + epsilon)
+
+    return squash
+
+
+def epsilon_beside(epsilon):
+    return lambda s: norm(s) ** 2 / (1 + norm(s) ** 2) * s / (norm(s) + epsilon)
+
+
+def epsilon_everywhere(epsilon):
+    def squash(s):
+        n = np.sqrt(norm(s) ** 2 + epsilon)
+        return n * s / (1 + n * n)
+
+    return squash
+
+
+def norms_plus(epsilon):
+    return lambda s: (norm(s) + epsilon) * s / (1 + (norm(s) + epsilon) ** 2)
+
+
+def my_squash_vjp(along=-1, across=-1, power=1):
+    """The norm along one axis, s·dv along another, ‖s‖ to a power in the second term."""
+
+    def squash_vjp(s, dv):
+        n = np.sqrt((s * s).sum(along, keepdims=True))
+        h = (1 - n**2) / (np.where(n == 0, 1, n) ** power * (1 + n**2) ** 2)
+        return n / (1 + n**2) * dv + h * (s * dv).sum(across, keepdims=True) * s
+
+    return squash_vjp
+
+
+def identity_matrices(s):
+    return np.broadcast_to(np.eye(s.shape[-1]), (*s.shape, s.shape[-1]))
+
+
 def wrong_sign_of_h(s, dv):
     n = norm(s)
     h = (n**2 - 1) / (np.where(n == 0, 1, n) * (1 + n**2) ** 2)
@@ -298,6 +351,10 @@ def softmax_along(axis):
         return e / e.sum(axis, keepdims=True)
 
     return softmax
+
+
+def shifted_exponential(b):
+    return np.exp(b - b.max(-1, keepdims=True))
 
 
 def my_route(**how):
@@ -317,6 +374,21 @@ def my_route(**how):
         return v
 
     return route
+
+
+def weighted_sum(c, z):
+    return np.einsum("...ij,...ijm->...jm", c, z)
+
+
+def carrying_route(z, iterations=3):
+    """The logits of one example are where the next one starts."""
+    b = np.zeros(z.shape[-3:-1])
+    v = np.zeros((*z.shape[:-3], *z.shape[-2:]))
+    for at in np.ndindex(z.shape[:-3]):
+        for _ in range(iterations):
+            v[at] = capsedu.squash(weighted_sum(capsedu.softmax(b), z[at]))
+            b = b + (z[at] * v[at]).sum(-1)
+    return v
 
 
 def gauss_seidel_route(z, iterations=3):
@@ -351,6 +423,38 @@ def layer_from_dz(combine):
     return capsule_layer_vjp
 
 
+def means(of_dW, of_du):
+    """Each result divided by the number of examples, or of outputs."""
+
+    def combine(W, u, z, dz):
+        dW, du = loop_predict_vjp(W, u, dz)
+        size = {"batch": len(u) if u.ndim > 2 else 1, "outputs": W.shape[1]}
+        return dW / size[of_dW], du / size[of_du]
+
+    return combine
+
+
+def layer_routed_over_inputs(W, u, routing, dv, rule="unrolled"):
+    """The forward pass is computed again, with the softmax along the other axis, and so its vjp."""
+    z, b, steps = capsedu.predict(W, u), np.zeros((*u.shape[:-1], W.shape[1])), []
+    for _ in routing.steps:
+        c = softmax_along(-2)(b)
+        s = weighted_sum(c, z)
+        steps.append((c, s, capsedu.squash(s)))
+        b = b + (z * steps[-1][2][..., None, :, :]).sum(-1)
+    dz = db = 0
+    for k in range(len(steps) - 1, -1, -1):
+        c, s, _ = steps[k]
+        ds = capsedu.squash_vjp(s, dv)[..., None, :, :]
+        dz = dz + c[..., None] * ds
+        if k == 0 or rule == "frozen":
+            return loop_predict_vjp(W, u, dz)
+        dc = (z * ds).sum(-1)
+        db = db + c * (dc - (c * dc).sum(-2, keepdims=True))
+        dz = dz + db[..., None] * steps[k - 1][2][..., None, :, :]
+        dv = weighted_sum(db, z)
+
+
 def lengths(v):
     return norm(v)[..., 0]
 
@@ -367,9 +471,9 @@ def my_margin_loss(power=2, swap=False, weight=None, mean=np.mean, length=length
     return margin_loss
 
 
-def my_margin_loss_vjp(v, labels, two=2, sign=-1, direction=None):
+def my_margin_loss_vjp(v, labels, two=2, sign=-1, direction=None, epsilon=0):
     T = np.eye(v.shape[-2])[labels]
-    n = norm(v)[..., 0]
+    n = np.sqrt((v * v).sum(-1) + epsilon)
     slope = sign * two * T * np.maximum(0, 0.9 - n) + (1 - T) * np.maximum(0, n - 0.1) * two / 2
     unit = v / np.where(n == 0, 1, n)[..., None] if direction is None else direction(v)
     return slope[..., None] * unit / max(1, np.size(labels))
@@ -417,6 +521,10 @@ def two_three_iterations(z, iterations=3):
     return capsedu.route(z, 3).v
 
 
+def usual_margins_vjp(v, labels, m_plus=0.9, m_minus=0.1, down_weight=0.5):
+    return capsedu.margin_loss_vjp(v, labels)
+
+
 def usual_margins(v, labels, m_plus=0.9, m_minus=0.1, down_weight=0.5):
     return capsedu.margin_loss(v, labels)
 
@@ -442,6 +550,12 @@ WRONG = [
     ("squash", lambda s: capsedu.squash(s) * np.log(-norm(s)), "not-a-number"),
     ("squash", lambda s: capsedu.squash(s).astype(np.float16), "wrong-dtype"),
     ("squash", lambda s: capsedu.squash(s) + 0j, "wrong-dtype"),
+    ("squash", lambda s: [], "wrong-shape"),
+    ("squash", lambda s: np.zeros((3, 0, 5)), "wrong-shape"),
+    ("predict_vjp", lambda W, u, dz: ([], []), "wrong-shape"),
+    ("margin_loss", lambda v, labels: [], "wrong-shape"),
+    ("margin_loss", lambda v, labels: np.zeros(np.shape(labels) or 1), "wrong-shape"),
+    ("margin_loss_vjp", lambda v, labels: np.zeros(v.shape[:-1]), "wrong-shape"),
     ("squash", lambda s: "v", "wrong-dtype"),
     ("squash", lambda s: print, "wrong-dtype"),
     ("squash", lambda s: None, "returns-nothing"),
@@ -463,12 +577,19 @@ WRONG = [
     ),
     ("squash_vjp", wrong_sign_of_h, "squash-jacobian-sign"),
     ("squash_vjp", lambda s, dv: dv, "squash-jacobian-forgotten"),
+    ("squash_jacobian", identity_matrices, "squash-jacobian-forgotten"),
+    ("squash_vjp", my_squash_vjp(along=-2), "squash-wrong-axis"),
+    ("squash_vjp", my_squash_vjp(across=-2), "squash-wrong-axis"),
+    ("squash_vjp", my_squash_vjp(along=-2, across=-2), "squash-wrong-axis"),
+    ("squash_vjp", my_squash_vjp(power=2), "squash-norm-squared"),
     ("squash_vjp", lambda s, dv: textbook_jacobian(s).sum(-2), "upstream-ignored"),
     ("squash_vjp", lambda s, dv: capsedu.squash_vjp(capsedu.squash(s), dv), "squash-jacobian-at-v"),
     ("squash_vjp", lambda s, dv: -capsedu.squash_vjp(s, dv), "wrong-sign"),
     ("softmax", naive_softmax, "overflow"),
     ("softmax", softmax_along(-2), "softmax-over-inputs"),
-    ("softmax", softmax_along(0), "softmax-over-batch batch-axis-assumed"),
+    ("softmax", softmax_along(0), "softmax-over-batch"),
+    ("softmax", softmax_along(1), "softmax-over-inputs"),
+    ("softmax", shifted_exponential, "softmax-not-normalised"),
     ("softmax", softmax_along(None), "softmax-over-everything"),
     ("softmax_vjp", lambda c, dc: c * (1 - c) * dc, "softmax-jacobian-diagonal-only"),
     ("softmax_vjp", lambda c, dc: c * dc, "softmax-jacobian-without-sum"),
@@ -491,6 +612,14 @@ WRONG = [
         my_route(out=lambda c, z: (c[..., None] * capsedu.squash(z)).sum(-3)),
         "squash-before-sum",
     ),
+    ("route", lambda z, iterations=3: my_route()(loop_squash(z), iterations), "squash-before-sum"),
+    (
+        "route",
+        lambda z, iterations=3: my_route(out=weighted_sum)(loop_squash(z), iterations),
+        "squash-before-sum",
+    ),
+    ("route", my_route(softmax=shifted_exponential), "softmax-not-normalised"),
+    ("route", carrying_route, "logits-shared-over-batch"),
     ("route", gauss_seidel_route, "outputs-updated-in-turn"),
     ("route", remembering_route, "kept-between-calls"),
     ("route", two_three_iterations, "number-hard-coded"),
@@ -513,6 +642,8 @@ WRONG = [
     ("route_vjp_unrolled", frozen_dz(lambda routing: routing.c), "couplings-held-constant"),
     ("route_vjp_unrolled", walk_back(later=True), "agreement-with-later-output"),
     ("route_vjp_unrolled", walk_back(logits=True), "softmax-jacobian-at-logits"),
+    ("route_vjp_unrolled", walk_back(stop=0), "earlier-iterations-missing"),
+    ("route_vjp_unrolled", walk_back(stop=1), "earlier-iterations-missing"),
     ("route_vjp_unrolled", autograd_dz("v"), "path-through-v-missing nan-at-zero"),
     ("route_vjp_unrolled", autograd_dz("z"), "direct-path-missing nan-at-zero"),
     (
@@ -552,6 +683,11 @@ WRONG = [
         ),
         "mean-for-sum",
     ),
+    ("capsule_layer_vjp", layer_from_dz(means("batch", "outputs")), "mean-for-sum"),
+    ("capsule_layer_vjp", layer_from_dz(means("batch", "batch")), "mean-for-sum"),
+    ("capsule_layer_vjp", layer_routed_over_inputs, "softmax-over-inputs"),
+    ("predict_vjp", lambda *given: means("batch", "outputs")(*given, given[-1]), "mean-for-sum"),
+    ("predict_vjp", lambda *given: means("batch", "batch")(*given, given[-1]), "mean-for-sum"),
     ("predict_vjp", lambda W, u, dz: loop_predict_vjp(W, u, dz)[::-1], "results-swapped"),
     ("predict_vjp", lambda W, u, dz: loop_predict_vjp(W, u, dz)[0], "wrong-shape"),
     (
@@ -604,6 +740,11 @@ WRONG = [
         lambda v, labels: my_margin_loss_vjp(v, labels, direction=np.ones_like),
         "loss-direction-missing",
     ),
+    (
+        "margin_loss_vjp",
+        lambda v, labels: my_margin_loss_vjp(v, labels, epsilon=1e-3),
+        "epsilon-bias",
+    ),
 ]  # fmt: skip
 
 
@@ -621,6 +762,23 @@ def test_a_mistake_made_from_scratch_is_named(task, function, mistakes):
     assert not report.passed
     for id in report.mistakes:
         assert id in report.summary() and MISTAKES[id].what in unwrapped(report.summary())
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("squash", [epsilon_under, epsilon_beside, epsilon_everywhere, norms_plus])
+def test_an_epsilon_is_named_whatever_its_size(squash, epsilon):
+    for seed in range(10):
+        assert check("squash", squash(epsilon), seed=seed).mistakes == ("epsilon-bias",)
+
+
+def test_what_is_wrong_at_zero_alone_is_neither_passed_nor_blamed_on_an_epsilon():
+    def half_of_dv_at_zero(s, dv):
+        return capsedu.squash_vjp(s, dv) + 0.5 * dv * (norm(s) == 0)
+
+    for seed in range(20):
+        report = check("squash_vjp", half_of_dv_at_zero, seed=seed)
+        assert report.mistakes == () and not report.passed
+        assert "(probe: one example 0)" in report.summary()
 
 
 def unwrapped(text):
@@ -722,6 +880,49 @@ def test_an_error_that_nobody_knows_is_blamed_on_nothing(task, function):
         assert "gradient check: FAILED" in report.summary()
 
 
+@pytest.mark.parametrize("seed", [*range(5), 2**128])
+@pytest.mark.parametrize(
+    ("task", "function"),
+    [
+        ("squash_vjp", lambda s, dv: capsedu.squash_vjp(dv, s)),
+        ("squash_vjp", lambda s, dv: capsedu.squash_vjp(s, s)),
+        ("softmax_vjp", lambda c, dc: capsedu.softmax_vjp(capsedu.softmax(dc), np.log(c))),
+        ("predict_vjp", lambda W, u, dz: capsedu.predict_vjp(W, u, capsedu.predict(W, u))),
+        ("route_vjp_frozen", lambda r, dv: capsedu.route_vjp(r, r.s, "frozen")),
+        ("route_vjp_unrolled", lambda r, dv: capsedu.route_vjp(r, r.s)),
+        ("margin_loss_vjp", lambda v, labels: capsedu.margin_loss_vjp(v, labels) + v),
+    ],
+)
+def test_no_gradient_check_passes_beside_a_mistake_that_nobody_knows(task, function, seed):
+    """As it would if dv were drawn again as s was."""
+    report = check(task, function, seed=seed)
+    assert report.mistakes == () and not report.passed
+    assert "gradient check: FAILED" in report.summary()
+
+
+def test_the_margins_are_those_of_the_probe_in_the_gradient_check():
+    """The right function passes it, and one that takes the usual margins does not."""
+    ready = bench(TASKS["margin_loss_vjp"], 0)
+    probe = next(probe for probe in ready.probes if probe.name == "other margins")
+    for wrong, passed in ((capsedu.margin_loss_vjp, True), (usual_margins_vjp, False)):
+        ask = functools.partial(outcome, ready.task, wrong, seconds=10)
+        assert ("PASSED" in check_numerically(ready.task, ask, probe, 1)) == passed
+
+
+def test_the_gradient_check_has_no_more_time_than_the_rest():
+    calls, ended = itertools.count(), []
+
+    def slow_in_the_gradient_check(s, dv):
+        if next(calls) > len(bench(TASKS["squash_vjp"], 0).probes):
+            for _ in range(400):
+                time.sleep(0.01)
+            ended.append("in its own time")
+        return s * dv
+
+    report = check("squash_vjp", slow_in_the_gradient_check, seconds=1)
+    assert report.mistakes == () and report.numerical == "" and not ended
+
+
 def test_an_error_of_one_part_in_a_thousand_is_seen_in_every_entry():
     s = bench(TASKS["squash"], 0).probes[0].arguments["s"]
     v = capsedu.squash(s)
@@ -808,6 +1009,14 @@ def test_every_result_can_be_drawn(task):
     assert "<svg" in shapeless._repr_html_() and not shapeless.passed
 
 
+@pytest.mark.parametrize("result", [[], np.zeros(0), np.zeros((3, 0, 5)), np.zeros((0, 5)), 1.5])
+def test_what_is_empty_can_be_drawn(result):
+    for task in tasks():
+        both = (result, result) if len(TASKS[task].results) > 1 else result
+        report = check(task, lambda *given, both=both, **named: both)
+        assert "<svg" in report._repr_html_() and not report.passed
+
+
 def test_ties_are_named_as_ties():
     """Where only the direction of s matters, couplings of any sum give the same."""
     report = check("route", Variation("squash-plain-normalisation", "softmax-over-inputs").route)
@@ -889,6 +1098,59 @@ def test_an_optional_argument_under_another_name_is_tried_too():
     assert check("route", lambda z, n=3: capsedu.route(z)).mistakes == ("number-hard-coded",)
 
 
+def named_alone(*, s, dv):
+    return capsedu.squash_vjp(s, dv)
+
+
+def in_another_order(dv, s):
+    return capsedu.squash_vjp(s, dv)
+
+
+def by_position_alone(dv, s, /):
+    return capsedu.squash_vjp(s, dv)
+
+
+def by_any_name(**given):
+    return capsedu.squash_vjp(given["s"], given["dv"])
+
+
+@functools.wraps(capsedu.squash_vjp)
+def wrapped(*given):
+    return capsedu.squash_vjp(*given)
+
+
+@pytest.mark.parametrize(
+    "function", [named_alone, in_another_order, by_position_alone, by_any_name, wrapped]
+)
+def test_required_arguments_go_by_name_where_the_names_are_the_librarys(function):
+    assert check("squash_vjp", function).passed
+    assert check("squash_vjp", lambda dv, upstream: capsedu.squash_vjp(dv, upstream)).passed
+
+
+@pytest.mark.parametrize(
+    ("task", "function", "asked"),
+    [
+        ("route", lambda z, rounds=1: capsedu.route(z, rounds), 7),
+        ("route", lambda z, eps=1e-7, rounds=5: capsedu.route(z, rounds), 7),
+        ("route", lambda z, eps=1e-7: capsedu.route(z), 6),
+        ("route", lambda z, rounds=1, **others: capsedu.route(z, rounds), 7),
+        ("margin_loss", lambda v, y, w=0.5, a=0.9, b=0.1: capsedu.margin_loss(v, y, a, b, w), 7),
+        ("margin_loss", lambda v, labels, m_plus=0.9, e=1e-7: capsedu.margin_loss(v, labels), 6),
+    ],
+)
+def test_a_parameter_of_the_students_own_is_taken_for_the_librarys_only_if_it_can_be(
+    task, function, asked
+):
+    report = check(task, function)
+    assert report.passed and len(report.probes) == asked
+
+
+def test_a_complex_result_that_is_real_is_told_so():
+    told = check("squash", lambda s: capsedu.squash(s) + 0j).summary()
+    assert "the imaginary part is 0: return .real" in unwrapped(told)
+    assert ".real" not in check("squash", lambda s: capsedu.squash(s) + 1j).summary()
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", True, None, [1]])
 def test_a_check_wants_a_seed(seed):
     with pytest.raises(ValueError, match=r"seed: got .*, want an integer of at least 0"):
@@ -931,6 +1193,9 @@ def test_every_way_of_going_wrong_has_words_and_every_word_a_way():
     source = Path(variations_module.__file__).read_text()
     used = set(re.findall(r'"([a-z]+(?:-[a-zA-Z]+)+(?:/[a-z]+)?)"', source)) - {"upstream-ignored"}
     used |= {"coupling-stale/everywhere", "coupling-updated-once-more/everywhere", "j-not-summed"}
+    used |= {"earlier-iterations-missing/1", "earlier-iterations-missing/2"}
+    places = re.findall(r'self\.epsilon\("(\w+)"\)', source)
+    used |= {f"epsilon-bias/{place}/{x:g}" for place in places for x in EPSILONS}
     listed = {way for mistake in MISTAKES.values() for way in mistake.ways} - {"upstream-ignored"}
     assert listed - used == {"W-for-its-transpose"} - used and used - listed == set()
     shown = {way for task in TASKS.values() for way in bench(task, 0).ways}
@@ -990,7 +1255,8 @@ def test_no_two_mistakes_are_blamed_on_a_third():
 def test_a_mistake_undone_by_half_again_is_blamed_on_nothing():
     """Right minus half of what a mistake changes: near to each, and neither."""
     for task in TASKS.values():
-        for way in bench(task, 0).ways[::4]:
+        ready = bench(task, 0)  # half of an ε is one more ε
+        for way in [way for way in ready.ways if ready.telling(way) == ready.ordinary][::4]:
             right, wrong = task.function, getattr(Variation(way), task.name)
 
             def between(*given, right=right, wrong=wrong, **named):
@@ -1103,6 +1369,10 @@ def test_hand_examples_are_small_different_and_answered_rightly():
         for name, x in zip("bcsv", steps[1], strict=True):
             np.testing.assert_allclose(answers[name], x.reshape(answers[name].shape), atol=1e-14)
         assert answers["v"][0] == pytest.approx(answers["v first"][0], rel=1e-14)
+        stolen = grad(lambda W, u=u: autograd_layer(W, u, 2, "")[0, 0])(W)[0, 1, 0, 0]
+        said, number = example.sheet().splitlines()[0].rsplit(maxsplit=1)
+        assert said == "prediction   v_1 is the same, and dL/dW_12 is not 0:"
+        assert float(number) == round(stolen, 4) != 0
         frozen, unrolled = answers["dW frozen"], answers["dW unrolled"]
         assert abs(frozen - unrolled).max() > 0.2 * abs(unrolled).max()
         assert abs(frozen - answers["dW one"]).max() > 0.01  # routing changes something

@@ -9,6 +9,7 @@ from autograd import grad
 from reference import autograd_layer, complex_step
 
 from capsedu import capsule_layer, capsule_layer_vjp, dv_dW, predict, route, route_vjp
+from capsedu.sketches.four_integers import same_output_two_tangents
 
 # I = J = 2, m = n = 1; integers, as a reader types them.
 W = np.array([[1, 2], [1, 0]]).reshape(2, 2, 1, 1)
@@ -116,6 +117,9 @@ def test_the_curve_and_its_two_tangents():
     h = 1e-5
     assert slope == pytest.approx((v_1(2 + h) - v_1(2 - h)) / (2 * h), rel=1e-9)
     assert dL_dW(2, "frozen")[0, 1] == 0  # horizontal
+    told = same_output_two_tangents().alt
+    assert "v_1 is 0.6078 at 0, 0.5000 at 2, 0.3196 at 4." in told
+    assert "Slopes at 2: unrolled -0.1175, frozen 0." in told
 
 
 def test_without_routing_the_curve_is_flat():

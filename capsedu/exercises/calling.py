@@ -4,18 +4,18 @@ import contextlib
 import copy
 import ctypes
 import inspect
+import pickle
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter
 
 import numpy as np
 
 from capsedu.exercises.probes import Probe, Task
-from capsedu.routing import Routing
 
 
 @dataclass(frozen=True)
@@ -27,46 +27,52 @@ class Failure:
 
 
 Outcome = dict[str, np.ndarray] | Failure
+MANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def given(task: Task, function: Callable, probe: Probe) -> tuple[list, dict] | None:
     """Return the positional and the named arguments that the function takes.
 
-    None if it can't be asked this: it has no such parameter, and the default is another one.
+    Required ones go by name if the function has all of the names, otherwise by position. None if it
+    can't be asked this: it has no such parameter, and the default is another one.
     """
-    values = dict(probe.arguments)
-    positional = [values.pop(name) for name in task.required]
+    optional = dict(probe.arguments)
+    required = {name: optional.pop(name) for name in task.required}
     try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # built in, or wrapped: nothing is known of it
-        return positional, values
-    anything = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    named = {
-        name: value
-        for name, value in values.items()
-        if anything
-        or any(p.name == name and p.kind is not Parameter.POSITIONAL_ONLY for p in parameters)
-    }
-    unnamed = {name: value for name, value in values.items() if name not in named}
-    many = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
-    others = parameters[len(positional) :]
-    others = [p for p in others if p.kind not in many and p.name not in named]
-    for parameter in others:  # iterations under a name of the student's own, known by its default
-        fits = [name for name in unnamed if may_be(parameter, task.parameters[name])]
-        if fits and parameter.kind is Parameter.POSITIONAL_ONLY:
-            positional.append(unnamed.pop(fits[0]))
-        elif fits:
-            named[parameter.name] = unnamed.pop(fits[0])
+        signature = inspect.signature(function)
+        own = signature.parameters
+        call = signature.bind_partial()
+        if required.keys() <= own.keys():
+            call.arguments.update(required)
+        elif all(p.kind is Parameter.VAR_KEYWORD for p in own.values()):
+            call = signature.bind_partial(**required)
+        else:
+            call = signature.bind_partial(*required.values())
+    except (TypeError, ValueError):  # its parameters are not known, or too few
+        return [*required.values()], optional
+    for p in own.values():
+        if p.name in call.arguments or p.kind in MANY:
+            continue
+        others = (x for x in optional if x not in own and may_be(p, task.parameters[x]))
+        name = p.name if p.name in optional else next(others, None)
+        if name:
+            call.arguments[p.name] = optional.pop(name)
+    if any(p.kind is Parameter.VAR_KEYWORD for p in own.values()):
+        return [*call.args], call.kwargs | optional
     usual = task.parameters | {"rule": task.rules[0]}
-    if any(value != usual[name] for name, value in unnamed.items()):
-        return None
-    return positional, named
+    unasked = any(value != usual[name] for name, value in optional.items())
+    return None if unasked else ([*call.args], call.kwargs)
 
 
 def may_be(parameter: Parameter, default: object) -> bool:
-    """Whether a parameter has this default, or none."""
-    given = parameter.default  # of any kind, so that it is not compared with another one's
-    return given is Parameter.empty or (type(given) is type(default) and given == default)
+    """Whether a parameter of the student's own may be one of the library's, by their defaults.
+
+    It has none, or the same; or it is another number of iterations.
+    """
+    own = parameter.default
+    if type(own) is not type(default):  # of any kind, so that it is not compared with another one's
+        return own is Parameter.empty
+    return own == default or (type(own) is int and own > 0)
 
 
 def outcome(
@@ -80,29 +86,16 @@ def outcome(
     if call is None:
         return None
     positional, named = copy.deepcopy(call)
+    before = pickle.dumps((positional, named))
     finished = guarded(lambda: function(*positional, **named), seconds)
     if finished is None:
         return Failure("never-returns", f"stopped after {seconds:g} s"), False
     result, error = finished
-    pairs = zip(leaves(call), leaves((positional, named)), strict=True)
-    written = any(not np.array_equal(a, b) for a, b in pairs)
+    written = pickle.dumps((positional, named)) != before
     if error is not None:
         id = "not-written" if isinstance(error, NotImplementedError) else "raises"
         return Failure(id, described(function, error)), written
     return as_outcome(task, result), written
-
-
-def leaves(x: object) -> Iterator[object]:
-    """Yield every array and number in some arguments."""
-    if isinstance(x, Routing):
-        x = [x.z is not None and x.z, *x.steps]
-    if isinstance(x, dict):
-        x = list(x.values())
-    if isinstance(x, list | tuple):
-        for part in x:
-            yield from leaves(part)
-    else:
-        yield x
 
 
 def guarded(call: Callable, seconds: float) -> tuple[object, BaseException | None] | None:
@@ -168,7 +161,10 @@ def as_outcome(task: Task, result: object) -> Outcome:
             told = f"{name}: got {type(x).__name__}, which is no array of numbers"
             return Failure("wrong-dtype", told)
         if x.dtype.kind != "f" or x.dtype.itemsize < 4:
-            return Failure("wrong-dtype", f"{name}: got dtype {x.dtype}, want float64 or float32")
+            told = f"{name}: got dtype {x.dtype}, want float64 or float32"
+            if x.dtype.kind == "c" and not x.imag.any():
+                told += " (the imaginary part is 0: return .real)"
+            return Failure("wrong-dtype", told)
         arrays[name] = x
     return arrays
 

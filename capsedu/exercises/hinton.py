@@ -49,7 +49,7 @@ def sketch_difference(
 def grid(x: np.ndarray) -> np.ndarray:
     """Return an array as rows of its last axis."""
     x = np.atleast_1d(x)
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(-1, max(1, x.shape[-1]))
 
 
 def draw_grid(

@@ -35,7 +35,6 @@ class HandExample:
     ----------
     W : ndarray, shape (2, 2, 1, 1)
     u : ndarray, shape (2, 1)
-    iterations : int
     text : str
         The problem in words.
     answers : dict of str to ndarray
@@ -45,14 +44,15 @@ class HandExample:
 
     W: np.ndarray
     u: np.ndarray
-    iterations: int
     text: str
     answers: dict[str, np.ndarray]
 
     def sheet(self) -> str:
         """Return the answers, a line each."""
         rounded = {name: (np.round(x, 4) + 0.0).tolist() for name, x in self.answers.items()}
-        return "\n".join(f"{name:12} {entries}" for name, entries in rounded.items())
+        prediction = f"v_1 is the same, and dL/dW_12 is not 0: {rounded['dW unrolled'][0][1]}"
+        lines = {"prediction": prediction} | rounded
+        return "\n".join(f"{name:12} {answer}" for name, answer in lines.items())
 
     def __str__(self) -> str:
         return self.text
@@ -115,4 +115,4 @@ def _example(W: tuple, u: tuple) -> HandExample:
         dW, du = capsule_layer_vjp(W, u, routing, dv, rule)
         answers |= {f"dW {name}": dW, f"du {name}": du}
     answers = {name: x.reshape((2, 2) if x.size == 4 else 2) for name, x in answers.items()}
-    return HandExample(W, u, 2, text, answers)
+    return HandExample(W, u, text, answers)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from capsedu.exercises.calling import Failure, outcome
+from capsedu.exercises.calling import Failure
 from capsedu.exercises.probes import Probe, Task
 from capsedu.gradient_check import check_vjp, held_couplings
 from capsedu.layer import capsule_layer
@@ -14,17 +14,21 @@ from capsedu.predictions import predict
 from capsedu.routing import route, softmax
 from capsedu.squashing import squash
 
-SECONDS = 10  # for each call
 ENTRIES = 60  # of an argument that are moved one by one
 
 
-def check_numerically(task: Task, function: Callable, probe: Probe) -> str:
-    """Return the gradient check of a student's function in words; "" if there is none to check."""
+def check_numerically(task: Task, ask: Callable, probe: Probe, seed: int) -> str:
+    """Return the gradient check of a student's function in words; "" if there is none to check.
+
+    `ask` calls it on a probe. The seed must be another than the probe's: from the same numbers, dv
+    would be s once more, and a function that takes the one for the other would be right.
+    """
     given = probe.arguments
 
-    def asked(**changed: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the student's results, for some arguments changed."""
-        results, _ = outcome(task, function, replace(probe, arguments=given | changed), SECONDS)
+    def asked(*required: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the student's results, for other arguments."""
+        changed = given | dict(zip(task.required, required, strict=True))
+        results, _ = ask(replace(probe, arguments=changed))
         if isinstance(results, Failure):
             raise ValueError(results.message)
         return tuple(results.values())
@@ -33,7 +37,7 @@ def check_numerically(task: Task, function: Callable, probe: Probe) -> str:
     if case is None:
         return ""
     try:
-        return str(check_vjp(*case, max_entries=ENTRIES))
+        return str(check_vjp(*case, max_entries=ENTRIES, seed=seed))
     except ValueError:  # no numbers to compare: what is wrong has been said
         return ""
 
@@ -43,16 +47,15 @@ def derivative(task: Task, given: dict, asked: Callable) -> tuple[Callable, Call
     frozen = given.get("rule") == "frozen" or task.id == "route_vjp_frozen"
     match task.name:
         case "squash_jacobian":
-            claim = lambda s, dv: np.einsum("...al,...a->...l", *asked(s=s), dv)  # noqa: E731
+            claim = lambda s, dv: np.einsum("...al,...a->...l", *asked(s), dv)  # noqa: E731
             return squash, claim, {"s": given["s"]}
         case "squash_vjp":
-            return squash, lambda s, dv: asked(s=s, dv=dv), {"s": given["s"]}
+            return squash, asked, {"s": given["s"]}
         case "softmax_vjp":
             b = np.log(given["c"])
-            return softmax, lambda b, dc: asked(c=softmax(b), dc=dc), {"b": b}
+            return softmax, lambda b, dc: asked(softmax(b), dc), {"b": b}
         case "predict_vjp":
-            point = {"W": given["W"], "u": given["u"]}
-            return predict, lambda W, u, dz: asked(W=W, u=u, dz=dz), point
+            return predict, asked, {"W": given["W"], "u": given["u"]}
         case "route_vjp":
             routing = given["routing"]
             r = len(routing.steps)
@@ -62,22 +65,20 @@ def derivative(task: Task, given: dict, asked: Callable) -> tuple[Callable, Call
                     return squash((routing.c[..., None] * z).sum(axis=-3))
                 return route(z, r).v
 
-            claim = lambda z, dv: asked(routing=route(z, r), dv=dv)  # noqa: E731
+            claim = lambda z, dv: asked(route(z, r), dv)  # noqa: E731
             return routed, claim, {"z": routing.z}
         case "capsule_layer_vjp" | "dv_dW":
             W, u = given["W"], given["u"]
             r = given["iterations"] if "iterations" in given else len(given["routing"].steps)
             layer = held_couplings(W, u, r) if frozen else lambda W, u: capsule_layer(W, u, r).v
             if task.name == "dv_dW":
-                claim = lambda W, dv: np.einsum("kaijlp,ka->ijlp", *asked(W=W), dv)  # noqa: E731
+                claim = lambda W, dv: np.einsum("kaijlp,ka->ijlp", *asked(W, u), dv)  # noqa: E731
                 return lambda W: layer(W, u), claim, {"W": W}
 
-            def vjp(W: np.ndarray, u: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, ...]:
-                return asked(W=W, u=u, routing=capsule_layer(W, u, r), dv=dv)
-
-            return layer, vjp, {"W": W, "u": u}
+            claim = lambda W, u, dv: asked(W, u, capsule_layer(W, u, r), dv)  # noqa: E731
+            return layer, claim, {"W": W, "u": u}
         case "margin_loss_vjp":
-            labels = given["labels"]
-            claim = lambda v, dL: dL * asked(v=v)[0]  # noqa: E731
-            return lambda v: margin_loss(v, labels), claim, {"v": given["v"]}
+            v, labels, *margins = given.values()
+            claim = lambda v, dL: dL * asked(v, labels)[0]  # noqa: E731
+            return lambda v: margin_loss(v, labels, *margins), claim, {"v": v}
     return None

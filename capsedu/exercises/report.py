@@ -11,6 +11,7 @@ from capsedu.exercises.mistakes import MISTAKES
 from capsedu.exercises.probes import Probe, Task
 
 WIDTH = 96  # columns of the summary
+HINTS = ("Hint", "Stronger hint")
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,10 @@ class Report:
             lines.append(f"Where: {self.place}.")
         return lines
 
-    def hints(self) -> list[tuple[str, str]]:
-        """Return hints, each after its name: first those that give nothing away, then stronger."""
+    def hints(self) -> dict[str, list[str]]:
+        """Return those that give nothing away, then stronger ones, by what they are called."""
         entries = [MISTAKES[id] for id in self.mistakes]
-        return [(("Hint", "Stronger hint")[k], e.hints[k]) for k in (0, 1) for e in entries]
+        return {name: [e.hints[k] for e in entries] for k, name in enumerate(HINTS)}
 
     def reading(self) -> str:
         """Return the notebooks and equations to read."""
@@ -147,8 +148,8 @@ class Report:
         """
         lines = self.verdict()
         if not self.passed:
-            names = ("Hint", "Stronger hint")[:hints]
-            lines += [f"{name}: {hint}" for name, hint in self.hints() if name in names]
+            told = self.hints()
+            lines += [f"{name}: {hint}" for name in HINTS[:hints] for hint in told[name]]
             lines.append(f"Read: {self.reading()}.")
         text = "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines)
         return f"{text}\n{self.numerical}" if self.numerical else text
@@ -162,16 +163,16 @@ class Report:
         """Return the same with the hints folded, and the picture."""
         head, *lines = self.verdict()
         parts = [f"<p><b>{escape(head)}</b></p>", *(f"<p>{escape(line)}</p>" for line in lines)]
-        if self.place:
+        if self.place and not self.passed:
             from capsedu.exercises.hinton import sketch_difference  # needs matplotlib
 
             place = self.place
             given = place.name, place.got, place.want, place.index, str(place)
             parts.append(sketch_difference(*given).svg())
         if not self.passed:
-            for name in ("Hint", "Stronger hint"):
-                told = " ".join(escape(hint) for kind, hint in self.hints() if kind == name)
-                if told:
+            for name, hints in self.hints().items():
+                if hints:
+                    told = escape(" ".join(hints))
                     parts.append(f"<details><summary>{name}</summary>{told}</details>")
             parts.append(f"<p>Read: {escape(self.reading())}.</p>")
         if self.numerical:

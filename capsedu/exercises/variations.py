@@ -7,6 +7,8 @@ import numpy as np
 from capsedu.predictions import predict
 from capsedu.routing import Iteration, Routing, softmax
 
+EPSILONS = (1e-3, 1e-4)  # smaller ones show only where vectors are short
+
 
 def per_output(s_or_z: np.ndarray) -> np.ndarray:
     """Give a (…, J, m) array an axis of inputs i, to meet a (…, I, J, m) one."""
@@ -34,16 +36,20 @@ class Variation:
     def __init__(self, *ways: str, views: int = 0):
         self.ways, self.views = frozenset(ways), views
 
-    def has(self, way: str) -> bool:
-        """Whether this way of going wrong is on."""
-        return way in self.ways
+    def has(self, *ways: str) -> bool:
+        """Whether one of these ways of going wrong is on."""
+        return not self.ways.isdisjoint(ways)
 
     # Squash: v = f(t) s with t = ‖s‖, so that J = f I + (f′/t) s sᵀ; right is f = t/(1+t²).
 
-    def sums(self, x: np.ndarray) -> np.ndarray:
+    def epsilon(self, where: str) -> float:
+        """ε: "norm" and "radicand", beside ‖s‖ and under its root; else where s is divided."""
+        return sum(x for x in EPSILONS if self.has(f"epsilon-bias/{where}/{x:g}"))
+
+    def sums(self, x: np.ndarray, alone: str = "squash-wrong-axis/norm") -> np.ndarray:
         """Σ over the entries of each vector, their axis kept."""
         axis: int | tuple[int, ...] = -1
-        if self.has("squash-wrong-axis"):
+        if self.has("squash-wrong-axis", alone):
             axis = -2
         if self.has("squash-wrong-axis/batch"):
             axis = self.views
@@ -53,9 +59,9 @@ class Variation:
 
     def shape(self, s: np.ndarray) -> tuple[np.ndarray, ...]:
         """t, f and f′/t, where t is made 1 if it is 0."""
-        t = np.sqrt(self.sums(s * s))
-        t = np.where(t == 0, 1, t)
-        one = 1 + t * t
+        n = np.sqrt(self.sums(s * s) + self.epsilon("radicand")) + self.epsilon("norm")
+        t = np.where(n == 0, 1, n)
+        one, divisor = 1 + t * t, np.sqrt(t * t + self.epsilon("under")) + self.epsilon("beside")
         if self.has("squash-plain-normalisation"):
             return t, 1 / t, -1 / t**3
         if self.has("squash-norm-squared"):
@@ -64,7 +70,7 @@ class Variation:
             return t, 1 / one, -2 / one**2
         if self.has("squash-squares-missing"):
             return t, 1 / (1 + t), -1 / (t * (1 + t) ** 2)
-        return t, t / one, (1 - t * t) / (t * one**2)
+        return t, n / one * (n / divisor), (1 - t * t) / (t * one**2)
 
     def squash(self, s: np.ndarray) -> np.ndarray:
         """v = f(‖s‖) s."""
@@ -81,10 +87,14 @@ class Variation:
             h = -h
         if self.has("squash-norm-squared/jacobian"):
             f = t * f
+        if self.has("squash-norm-squared/denominator"):
+            h = h / t
         if self.has("squash-jacobian-radial-only"):
             f, h = np.zeros_like(f), h + f / t**2
         if self.has("squash-jacobian-tangential-only"):
             h = -f / t**2
+        if self.has("squash-jacobian-forgotten"):
+            f, h = np.ones_like(f), np.zeros_like(h)
         return s, f, h
 
     def squash_jacobian(self, s: np.ndarray) -> np.ndarray:
@@ -99,19 +109,17 @@ class Variation:
         """ds = a dv + b (s·dv) s."""
         if self.has("upstream-ignored"):
             dv = np.ones_like(dv)
-        if self.has("squash-jacobian-forgotten"):
-            return dv
         s, f, h = self.parts(s)
         if self.has("squash-jacobian-diagonal-only"):
             return (f + h * s * s) * dv
-        return f * dv + h * self.sums(s * dv) * s
+        return f * dv + h * self.sums(s * dv, "squash-wrong-axis/product") * s
 
     # Softmax.
 
     def over(self, x: np.ndarray, reduce: Callable = np.sum) -> np.ndarray:
         """Σ over the output capsules, their axis kept."""
         axis: int | tuple[int, ...] = -1
-        if self.has("softmax-over-inputs"):
+        if self.has("softmax-over-inputs", "softmax-over-inputs/forward"):
             axis = -2
         if self.has("softmax-over-batch") and x.ndim > 2 + self.views:
             axis = self.views
@@ -126,7 +134,7 @@ class Variation:
         if self.has("softmax-applied-twice"):
             b = softmax(b)
         exp_b = np.exp(b - self.over(b, np.max))
-        return exp_b / self.over(exp_b)
+        return exp_b if self.has("softmax-not-normalised/shifted") else exp_b / self.over(exp_b)
 
     def softmax_vjp(self, c: np.ndarray, dc: np.ndarray) -> np.ndarray:
         """db = c (dc − Σ c dc)."""
@@ -175,6 +183,8 @@ class Variation:
         """du_i = Σ_j W_ijᵀ dz_ij."""
         transposed = W if self.has("W-for-its-transpose") else np.swapaxes(W, -1, -2)
         du = (transposed @ dz[..., None])[..., 0]
+        if self.has("mean-for-sum/inputs"):
+            du = du / np.size(dz[..., 0, 0, 0])
         if self.has("j-not-summed"):
             return du
         if self.has("j-not-summed/first"):
@@ -187,10 +197,15 @@ class Variation:
 
     def route(self, z: np.ndarray, iterations: int = 3) -> Routing:
         """r times: c = softmax(b), s_j = Σ_i c_ij z_ij, v_j = squash(s_j), b_ij += z_ij·v_j."""
+        b = np.zeros(z.shape[:-1])
+        if self.has("logits-shared-over-batch/carried") and z.ndim > 3 and len(z) > 1:
+            before = self.route(z[:-1], iterations)
+            b[1:] = self.update(before.z, *before.steps[-1])
         iterations += self.has("one-iteration-too-many") - self.has("one-iteration-too-few")
         if self.has("always-one-iteration"):
             iterations = 1
-        b = np.zeros(z.shape[:-1])
+        if self.has("squash-before-sum/early", "squash-before-sum/again"):
+            z = self.squash(z)
         steps = []
         for k in range(iterations):
             if steps:
@@ -206,24 +221,24 @@ class Variation:
         """s_j = Σ_i c_ij z_ij and v_j = squash(s_j)."""
         if self.has("coupling-forgotten/forward"):
             c = np.ones_like(c)
-        early = self.has("squash-before-sum") or self.has("squash-before-sum/twice")
+        early = self.has("squash-before-sum", "squash-before-sum/twice")
         s = (c[..., None] * (self.squash(z) if early else z)).sum(axis=-3)
         if self.has("inputs-averaged"):
             s = s / z.shape[-3]
-        return s, s if self.has("squash-before-sum") else self.squash(s)
+        done = self.has("squash-before-sum", "squash-before-sum/early")
+        return s, s if done else self.squash(s)
 
     def update(self, z: np.ndarray, b: np.ndarray, c: np.ndarray, s: np.ndarray, v: np.ndarray):
         """Return b_ij + z_ij·v_j."""
         agreement = dot(z, per_output(s if self.has("agreement-before-squash") else v))
-        if z.ndim > 3 and self.has("logits-shared-over-batch"):
-            agreement = np.broadcast_to(agreement.mean(axis=0), agreement.shape)
-        if z.ndim > 3 and self.has("logits-shared-over-batch/sum"):
-            agreement = np.broadcast_to(agreement.sum(axis=0), agreement.shape)
+        shared = ("logits-shared-over-batch", np.mean), ("logits-shared-over-batch/sum", np.sum)
+        for way, over in shared if z.ndim > 3 else ():
+            if self.has(way):
+                agreement = np.broadcast_to(over(agreement, axis=0), agreement.shape)
         if self.has("logits-not-accumulated"):
             return agreement
-        for way in ("agreement-added-to-coupling", "agreement-added-to-coupling/softmax"):
-            if self.has(way):
-                return c + agreement
+        if self.has("agreement-added-to-coupling", "agreement-added-to-coupling/softmax"):
+            return c + agreement
         return b + agreement
 
     def couplings_in_turn(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -254,10 +269,7 @@ class Variation:
 
     def route_vjp(self, routing: Routing, dv: np.ndarray, rule: str = "unrolled") -> np.ndarray:
         """dz, the sum over the iterations, last to first; frozen, the last alone."""
-        return self.back(routing.z, routing.steps, dv, rule)
-
-    def back(self, z: np.ndarray, steps: tuple[Iteration, ...], dv: np.ndarray, rule: str):
-        """Return dz, as `route_vjp` of the library walks."""
+        z, steps = routing.z, routing.steps
         if self.has("upstream-ignored"):
             dv = np.ones_like(dv)
         frozen = self.has("couplings-held-constant" if rule == "unrolled" else "couplings-not-held")
@@ -269,9 +281,8 @@ class Variation:
             at = len(steps) - 1 if self.has("last-iteration-everywhere") else k
             weight, c = inner.coupling(steps, at, z)
             ds = inner.squash_vjp(steps[at].s, dv)
-            dz = weight[..., None] * per_output(ds) + (
-                0 if self.has("iterations-not-added") else dz
-            )
+            dz = 0.0 if self.has("iterations-not-added") else dz
+            dz = dz + weight[..., None] * per_output(ds)
             if frozen or k <= max(first, 0):
                 break
             carried = 0 if self.has("logits-not-accumulated") else db
@@ -281,11 +292,9 @@ class Variation:
             met = k if self.has("agreement-with-later-output") else k - 1
             if not self.has("direct-path-missing"):
                 dz = dz + db[..., None] * per_output(steps[met].v)
-            if self.has("earlier-iterations-missing/first"):
+            if self.has(f"earlier-iterations-missing/{k}"):
                 break
-            dv = (db[..., None] * z).sum(axis=-3)
-            if self.has("path-through-v-missing"):
-                dv = np.zeros_like(dv)
+            dv = 0.0 if self.has("path-through-v-missing") else (db[..., None] * z).sum(axis=-3)
         return dz
 
     # The layer.
@@ -299,7 +308,10 @@ class Variation:
         rule: str = "unrolled",
     ) -> tuple[np.ndarray, np.ndarray]:
         """dW and du from the dz of routing."""
-        dz = self.back(predict(W, u), routing.steps, dv, rule)
+        routing = Routing(routing.steps, predict(W, u))
+        if self.has("softmax-over-inputs/forward"):
+            routing = self.route(routing.z, len(routing.steps))
+        dz = self.route_vjp(routing, dv, rule)
         return self.weights_vjp(W, u, dz), self.inputs_vjp(W, dz)
 
     def dv_dW(
@@ -313,7 +325,7 @@ class Variation:
         views = [
             Iteration(*(np.broadcast_to(x, (J * m, *x.shape)) for x in step)) for step in steps
         ]
-        dz = Variation(*self.ways, views=1).back(z, views, dv, rule)
+        dz = Variation(*self.ways, views=1).route_vjp(Routing(views, z), dv, rule)
         jacobian = self.outer(W, u, dz)
         jacobian = jacobian.reshape(J, m, *jacobian.shape[1:])
         if self.has("other-outputs-missing"):
@@ -325,7 +337,7 @@ class Variation:
     def margins(self, v, labels, m_plus, m_minus, down_weight) -> tuple[np.ndarray, ...]:
         """‖v_k‖, both hinges and their weights T and λ (1 − T), and the size of the mean."""
         T = (np.asarray(labels)[..., None] == np.arange(v.shape[-2])).astype(float)
-        length = np.sqrt(dot(v, v))
+        length = np.sqrt(dot(v, v) + self.epsilon("radicand"))
         measured = length**2 if self.has("loss-of-squared-length") else length
         if self.has("loss-terms-swapped"):
             T = 1 - T
