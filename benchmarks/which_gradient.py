@@ -31,9 +31,9 @@ import capsedu
 from capsedu.capsule_network import CapsuleNetwork
 from capsedu.data import load_digits_sample, shifted
 from capsedu.figures.experiment import what_the_rules_reach
-from capsedu.figures.routing import entropy
 from capsedu.networks import CapsuleClassifier, initial_W
 from capsedu.patches import PatchBasis
+from capsedu.routing import entropy
 from capsedu.squashing import length_and_direction
 from capsedu.sweeps import paired_difference, run_all
 from capsedu.training import Adam, Training

@@ -1,5 +1,6 @@
 """Routing by agreement, and its two vector-Jacobian products: couplings frozen, or unrolled."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,6 +67,30 @@ def softmax_vjp(c: np.ndarray, dc: np.ndarray) -> np.ndarray:
     check_shape("c", c, J=None)
     check_shape("dc", dc, batch=c.shape[:-1], J=c.shape[-1])
     return c * (dc - (c * dc).sum(axis=-1, keepdims=True))
+
+
+def entropy(c: np.ndarray) -> np.ndarray:
+    """H_i = −Σ_j c_ij log c_ij / log J: 1 where input i is undecided, 0 where it has chosen.
+
+    Parameters
+    ----------
+    c : array_like, shape (…, J)
+        Coupling coefficients.
+
+    Returns
+    -------
+    H : ndarray, shape (…)
+        In [0, 1]; 0 for J = 1, where there is nothing to choose.
+
+    Raises
+    ------
+    ValueError
+        If `c` has no axis or an empty last one, or holds no numbers.
+    """
+    c = as_numbers("c", c)
+    check_shape("c", c, J=None)
+    log_c = np.log(np.where(c > 0, c, 1))  # c log c → 0 as c → 0
+    return -(c * log_c).sum(axis=-1) / math.log(max(2, c.shape[-1]))
 
 
 class Iteration(NamedTuple):

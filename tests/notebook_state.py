@@ -139,8 +139,8 @@ def main() -> None:
     """Execute the notebooks named on the command line, or all, and write them back."""
     from tqdm import tqdm
 
-    from capsedu.figures.gradients import same_output_two_tangents
     from capsedu.figures.routing import what_routing_ascends
+    from capsedu.sketches.four_integers import same_output_two_tangents
 
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or [*paths(), *exercise_paths()]
     exercises = exercise_paths()

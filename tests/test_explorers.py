@@ -230,10 +230,10 @@ def shell(**given):
 
     controls = {
         "x": widgets.IntSlider(value=1, min=0, max=5, description="x"),
-        "k": widgets.IntSlider(value=4, min=3, max=6, description="k"),
+        "k": widgets.SelectionSlider(options=range(3, 7), value=4, description="k"),
     }
-    still = Sketch(10, 10, "title", "description", "still")
-    return Explorer(draw, controls, still, **given), drawn
+    stills = {"as it starts": {}, "k is the last": {"k": 6}}
+    return Explorer(draw, controls, stills, **given), drawn
 
 
 def test_the_frame_that_is_seen_is_drawn_and_sent_first():
@@ -241,14 +241,25 @@ def test_the_frame_that_is_seen_is_drawn_and_sent_first():
     sent = []
     for k, frame in explorer.frames.items():
         frame.observe(lambda change, k=k: sent.append(k), "value")
-    move(explorer, "k", 5)
+    move(explorer, "k", 2)  # its third option, 5
     drawn.clear()
     move(explorer, "x", 2)
     assert drawn == [(2, 5), (2, 3), (2, 4), (2, 6)]
     assert sent == [5, 3, 4, 6]
 
 
-def test_a_slider_of_plain_values_is_drawn_beforehand_too():
+def test_the_stills_are_drawn_by_the_same_function_from_the_first_values_but_for_those_named():
+    explorer, drawn = shell()
+    assert drawn == [(1, 4), (1, 6), (1, 4)]  # the stills, and what is seen
+    told = "description x is 1, k is 4 < 9 x is 1, k is 6 < 9"
+    assert explorer.still.alt == told
+    move(explorer, "x", 2)
+    assert explorer.still.alt == told
+    table = Sketch(10, 10, "title", "description", "a table")
+    assert shell(below={"below": table})[0].still.alt == f"{told} a table"
+
+
+def test_every_position_of_a_slider_is_drawn_beforehand():
     slider = widgets.SelectionSlider(options=[1, 10, 100], value=10, description="k")
     drawn = []
 
@@ -256,8 +267,8 @@ def test_a_slider_of_plain_values_is_drawn_beforehand_too():
         drawn.append(k)
         return Sketch(10, 10, "title", "description", f"k is {k}")
 
-    explorer = Explorer(draw, {"k": slider}, Sketch(10, 10, "", ""), beforehand="k")
-    assert drawn == [10, 1, 100]
+    explorer = Explorer(draw, {"k": slider}, {"first": {"k": 1}}, beforehand="k")
+    assert drawn == [1, 10, 1, 100]  # the still, what is seen, the others
     assert [taken_apart(frame.value)[1] for frame in explorer.frames.values()] == [
         "k is 1",
         "k is 10",

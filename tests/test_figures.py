@@ -6,35 +6,21 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from reference import loop_layer
 
-import capsedu
 from capsedu.figures import digits
-from capsedu.figures import routing as figures
+from capsedu.figures.palette import COLOURS
+from capsedu.figures.panels import _draw, curves
+from capsedu.figures.routing import coupling_maps
 from capsedu.figures.slopes import slopes_on_curve
 from capsedu.figures.squashing import gains_and_lengths
 from capsedu.figures.training import _draw_readings, training_so_far
 
 
-def test_entropy_is_a_share_of_the_largest():
-    c = np.array([[0.25, 0.25, 0.25, 0.25], [0, 1, 0, 0], [0.5, 0.5, 0, 0]])
-    np.testing.assert_allclose(figures.entropy(c), [1, 0, 0.5], atol=1e-15)
-    assert figures.entropy(np.ones((3, 1))).tolist() == [0, 0, 0]
-
-
-def test_the_alt_texts_of_routing_say_the_numbers():
+def test_the_alt_text_of_couplings_says_the_numbers():
     maps = np.array([np.full((2, 3), 0.1), [[0.0, 0.2, 0.4], [0.6, 0.8, 0.9]]])
-    alt = figures.coupling_maps(np.zeros((28, 28)), maps, (1, 5), "digit 3").alt
+    alt = coupling_maps(np.zeros((28, 28)), maps, (1, 5), "digit 3").alt
     assert "2 × 3 patches" in alt and "digit 3" in alt
     assert "0.10 to 0.10 at iteration 1, 0.00 to 0.90 at iteration 5" in alt
-
-    z = np.random.default_rng(1).normal(size=(4, 2, 2))
-    b, _, _, v = loop_layer(z[..., None], np.ones((4, 1)), 30)[1][-1]
-    alt = figures.long_run(capsedu.route(z, 30)).alt
-    assert ", ".join(f"{gap:.0f}" for gap in b[:, 0] - b[:, 1]) in alt
-    assert " and ".join(f"{length:.2f}" for length in np.linalg.norm(v, axis=1)) in alt
-    with pytest.raises(ValueError, match="z: got shape"):
-        figures.long_run(capsedu.route(z[:, :1], 3))
 
 
 def test_the_alt_texts_of_digits_say_the_words_and_numbers():
@@ -47,10 +33,48 @@ def test_the_alt_texts_of_digits_say_the_words_and_numbers():
     alt = digits.effects_of_entries(ink, slant, moved=0.1).alt
     assert "moved by +0.1. Entry 1: 12 % and 0°, 2: -3 % and 8°." in alt
 
-    panels = {"share": {"r = 1": np.array([0.25, 0.75, 0.5])}}
-    alt = digits.curves(np.array([-10, 0, 10]), "angle", panels, ("v",)).alt
-    assert "Curves over the angle." in alt
-    assert "share, r = 1: 0.25 at -10, 0.50 at 10, at most 0.75 at 0." in alt
+
+def test_the_alt_text_of_curves_says_first_last_and_largest_values():
+    panels = {
+        "share": {"r = 1": [0.25, 0.75, 0.5], "r = 3": [0, 0, 1]},
+        "$v_1$": {"frozen": [3, 2, 1]},
+    }
+    assert curves([-10, 0, 10], "angle", panels, ("v", "z")).alt == (
+        "Curves over the angle. share: r = 1, 0.25 at -10, 0.50 at 10, at most 0.75 at 0; "
+        "r = 3, 0.00 at -10, 1.00 at 10. v_1: frozen, 3.00 at -10, 1.00 at 10."
+    )
+    with pytest.raises(ValueError):
+        curves([1, 2], "x", {"y": {"too long": [1, 2, 3]}})
+
+
+def drawn_lines(x, lines):
+    """What `curves` draws in a panel in the colour of v: {name: line}."""
+    axes = Figure().subplots()
+    _draw(axes, np.asarray(x), {name: np.asarray(y) for name, y in lines.items()}, COLOURS["v"])
+    return axes, {line.get_label(): line for line in axes.lines[: len(lines)]}
+
+
+def test_curves_are_told_apart_without_their_colour_too():
+    y = [0.1, 0.5, 0.9]
+    axes, lines = drawn_lines(
+        [1, 2, 5], dict.fromkeys(("unrolled", "a", "frozen", "no routing"), y)
+    )
+    assert len({str(line._dash_pattern) for line in lines.values()}) == 4
+    assert [line.get_color() for line in lines.values()] == [
+        COLOURS[quantity] for quantity in ("unrolled", "v", "frozen", "muted")
+    ]
+    assert lines["unrolled"].get_linestyle() == "-" and lines["frozen"].is_dashed()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(lines)
+    assert axes.get_xticks().tolist() == [1, 2, 5]
+    assert axes.get_ylim()[0] == 0
+
+    x = np.arange(30)
+    axes, lines = drawn_lines(x, {f"input {k}": (k - 2) * x for k in range(5)})
+    assert axes.get_legend() is None
+    named = {text.get_text().strip(): text.get_position() for text in axes.texts}
+    assert named == {f"input {k}": (29, (k - 2) * 29) for k in range(5)}
+    assert axes.get_xlim()[1] > 35  # room for them
+    assert axes.get_ylim()[0] < -58
 
 
 def test_each_image_is_drawn_in_its_place():

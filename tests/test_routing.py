@@ -1,5 +1,7 @@
 """softmax, route and their VJPs: values, derivatives under both rules, and what must hold of z."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from reference import assert_close, autograd_layer, complex_step, loop_layer, lo
 from shapes import EDGES, ITERATIONS, RULES, layer, layers, seeded
 
 from capsedu import Routing, predict, route, route_vjp, softmax, softmax_vjp, squash
+from capsedu.routing import entropy
 
 
 def held(c, z):
@@ -63,6 +66,25 @@ def test_softmax_vjp_against_complex_step(J, batch, seed):
     assert db.shape == b.shape
     assert abs(db - want).max(initial=0) <= 1e-12 * abs(dc).max(initial=0)
     np.testing.assert_allclose(db.sum(axis=-1), np.zeros(batch), atol=1e-14)
+
+
+# entropy
+
+
+def test_entropy_is_a_share_of_the_largest():
+    c = [[0.25, 0.25, 0.25, 0.25], [0, 1, 0, 0], [0.5, 0.5, 0, 0]]
+    np.testing.assert_allclose(entropy(c), [1, 0, 0.5], atol=1e-15)
+    assert entropy(np.ones((3, 1))).tolist() == [0, 0, 0]
+    c = np.random.default_rng(0).dirichlet(np.ones(3), size=(2, 5))
+    H = entropy(c)
+    assert H.shape == (2, 5) and (H < 1).all()
+    for row in np.ndindex(2, 5):
+        want = -sum(share * math.log(share, 3) for share in c[row])
+        assert H[row] == pytest.approx(want, rel=1e-14)
+    assert entropy(c.astype(np.float32)).dtype == np.float32
+    assert np.isnan(entropy([[0.5, np.nan], [0.5, 0.5]])).tolist() == [True, False]
+    with pytest.raises(ValueError, match="c: got shape"):
+        entropy(np.zeros((3, 0)))
 
 
 # Forward

@@ -15,7 +15,7 @@ from shapes import seeded
 
 import capsedu
 from capsedu.figures.palette import COLOURS
-from capsedu.sketches.plane import Plane
+from capsedu.sketches.plane import Plane, along
 from capsedu.sketches.routing import (
     ARROWS,
     NUMBERS,
@@ -23,7 +23,6 @@ from capsedu.sketches.routing import (
     clusters,
     principal_planes,
     sketch_routing,
-    sketch_story,
 )
 from capsedu.sketches.sketch import Path, Sketch, Words, stacked
 
@@ -132,7 +131,7 @@ def test_an_image_lies_where_both_say_with_its_grey_values():
     pixels = matplotlib.image.imread(io.BytesIO(sketch.picture().png))[..., :3]
     middles = pixels[80:140:40, 70:240:60].mean(axis=-1)  # two pixels of the PNG for one
     np.testing.assert_allclose(1 - middles, grey, atol=0.01)
-    lowered = stacked([sketch], ["name"]).shapes[1]
+    lowered = stacked({"name": sketch}).shapes[1]
     assert (lowered.at, lowered.size) == ((20, 56), (90, 40))
 
 
@@ -187,12 +186,13 @@ def test_stacked_sketches_lie_below_one_another():
     for sketch in each:
         sketch.path([(10, 10), (20, 30)], "#000000", name="line")
         sketch.words((10, 40), "word")
-    story = stacked(each, ["one", "two", "three"])
+    names = ["one", "two", "three"]
+    story = stacked(dict(zip(names, each, strict=True)))
     drawn = read.shapes(story.svg())
     lines = [shape.points for shape in drawn if shape.tag == "polyline"]
     words = {shape.text: shape.points[0] for shape in drawn if shape.text}
     tall = (story.height - 150) / 3 + 50  # a sketch and its name
-    for k, (line, name) in enumerate(zip(lines, ["one", "two", "three"], strict=True)):
+    for k, (line, name) in enumerate(zip(lines, names, strict=True)):
         top = k * tall + (tall - 50)
         assert_close(line, np.array([(10, 10 + top), (20, 30 + top)]), 1e-12)
         assert k * tall < words[name][1] < top
@@ -282,6 +282,39 @@ def test_a_dot_is_round_and_where_it_should_be():
     assert dot.name == "dot"
 
 
+def test_names_stand_near_their_tips_and_off_whatever_is_taken():
+    plane = Plane(Sketch(200, 200, "", ""), 0, 0, 200, 200, (-1, 1), (-1, 1))
+    tips = {"a": (0.5, 0.2), "b": (0.5, 0.25), "7": (-0.3, -0.6), "short": (0.05, 0.05)}
+    tips = {name: np.array(tip) for name, tip in tips.items()}
+    taken = along([*tips.values(), (0.9, 0.9)])
+    plane.names(tips, taken, near=12)
+    written = {words.text: words for words in plane.sketch.shapes}
+    assert written.keys() == {"a", "b", "7"}
+    assert [words.italic for words in written.values()] == [True, True, False]
+    for name, words in written.items():
+        assert 11.9 < np.linalg.norm(words.at - plane.pixels(tips[name])) < 24.1
+        assert np.linalg.norm(words.at - plane.pixels(taken), axis=1).min() > 9.6
+    assert np.linalg.norm(np.subtract(written["a"].at, written["b"].at)) > 15
+
+
+def test_a_crowded_name_stands_farther_off():
+    plane = Plane(Sketch(200, 200, "", ""), 0, 0, 200, 200, (-1, 1), (-1, 1))
+    tip = np.array([0.5, 0])
+    turns = np.linspace(0, 2 * np.pi, 30)
+    ring = tip + 0.12 * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
+    plane.names({"a": tip}, ring)
+    (words,) = plane.sketch.shapes
+    assert np.linalg.norm(words.at - plane.pixels(tip)) == pytest.approx(20, abs=0.1)
+
+
+def test_a_title_stands_above_the_middle_of_the_box():
+    plane = Plane(Sketch(300, 200, "", ""), 50, 40, 200, 100)
+    plane.title("above")
+    (words,) = plane.sketch.shapes
+    assert (words.text, words.anchor, words.at[0]) == ("above", "middle", 150)
+    assert words.at[1] < 40
+
+
 # Routing
 
 
@@ -335,7 +368,7 @@ def assert_shows_routing(svg, z, iterations, k):
         tuple(shape.points[0].round()): shape.text for shape in read.shapes(svg) if shape.text
     }
     for place, coupling in zip(order, c.ravel(), strict=True):
-        middle = cells[place].points.mean(axis=0)
+        middle = cells[place].points[:-1].mean(axis=0)
         near = [text for at, text in numbers.items() if np.hypot(*(at - middle)) < 2]
         assert near == [f"{coupling:.2f}"]
     (dot,) = (s for s in read.shapes(svg) if s.name.startswith("iteration "))
@@ -547,15 +580,6 @@ def test_clusters_agree_as_much_as_they_are_told():
     assert shares[0] < shares[2] < shares[4] == pytest.approx(1)
     assert shares[1] < shares[3] < shares[5] == pytest.approx(1)
     assert max(shares[:2]) < 0.02
-
-
-def test_the_story_shows_the_iterations_it_names(z):
-    routing = capsedu.route(z, 5)
-    story = sketch_story(routing, (1, 5))
-    assert story.readout == " ".join(sketch_routing(routing, k).readout for k in (1, 5))
-    texts = [s.text for s in read.shapes(story.svg())]
-    assert "Iteration 1" in texts and "Iteration 5" in texts
-    assert len(read.circles(story.svg())) == 4
 
 
 def test_there_is_no_iteration_beyond_those_that_ran(z):

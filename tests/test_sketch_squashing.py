@@ -13,7 +13,12 @@ from shapes import seeded
 
 from capsedu.explorers import squash_explorer
 from capsedu.figures.palette import COLOURS
-from capsedu.sketches.squashing import epsilon_gains, sketch_squash, sketch_story
+from capsedu.sketches.squashing import (
+    epsilon_gains,
+    sketch_circle,
+    sketch_squash,
+    sketch_vectors,
+)
 
 ROUNDING = 0.08  # pixels: they are written to a tenth
 NUMBER = r"(-?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?)"
@@ -235,8 +240,8 @@ def test_the_numbers_of_the_design():
     assert "equally easy" in sketch_squash(1.0, 0, 1e-7).readout
 
 
-def test_the_story_goes_from_near_zero_to_beyond_one():
-    told = sketch_story().readout
+def test_the_stills_go_from_near_zero_to_beyond_one():
+    told = squash_explorer().still.alt
     ease = re.findall(r"(Turning|Lengthening) is", told)
     assert ease == ["Lengthening", "Lengthening", "Turning"]
     assert "3.32 times too large" in told
@@ -267,3 +272,74 @@ def test_the_explorer_draws_what_its_sliders_say():
         sketch = sketch_squash(value, -180, 1e-3)
         picture, _, readout = explorer.frames[None].value.partition('<p role="status"')
         assert picture == sketch.svg() and readout.endswith(f">{sketch.readout}</p>")
+
+
+# Many vectors, and a circle
+
+
+def is_frame(shape):
+    """Whether it is the left and the lower edge of a plot."""
+    return shape.tag == "polyline" and len(shape.points) == 3
+
+
+def in_axes(shapes, points):
+    """From pixels of a plot to its numbers, by its corner at 0 and by both ticks at 1."""
+    (corner,) = (shape.points[1] for shape in shapes if is_frame(shape))
+    ones = np.array([shape.points[0] for shape in shapes if shape.text == "1"])
+    return (np.asarray(points) - corner) / (
+        ones[:, 0].max() - corner[0],
+        ones[:, 1].min() - corner[1],
+    )
+
+
+def test_many_vectors_and_their_lengths():
+    s = np.array([vector(2.5, 25), vector(0.4, 155), vector(1.0, -15)])
+    v = np.array([[float(x) for x in MpSquash(each).v] for each in s])
+    sketch = sketch_vectors(s)
+    shapes, [(centre, unit), *_] = read.shapes(sketch.svg()), read.circles(sketch.svg())
+    for quantity, want in (("s", s), ("v", v)):
+        drawn = read.arrows(sketch.svg(), quantity)
+        assert {arrow.colour for arrow in drawn} == {COLOURS[quantity]}
+        tips = (np.array([arrow.tip for arrow in drawn]) - centre) * (1, -1) / unit
+        assert tips == pytest.approx(want, abs=2 * ROUNDING / unit)
+    lengths = np.linalg.norm(s, axis=1), np.linalg.norm(v, axis=1)
+    (curve,) = (shape for shape in shapes if len(shape.points) == 200)
+    t, height = in_axes(shapes, curve.points).T
+    assert height == pytest.approx(t**2 / (1 + t**2), abs=0.005)
+    dots = [s for s in shapes if s.tag == "polygon" and len(s.points) > 10]
+    middles = in_axes(shapes, [dot.points[:-1].mean(axis=0) for dot in dots])
+    assert middles == pytest.approx(np.stack(lengths, axis=-1), abs=0.005)
+    told = ", ".join(f"{a:.2f} becomes {b:.2f}" for a, b in zip(*lengths, strict=True))
+    assert f"The lengths: {told}." in sketch.picture().alt
+    with pytest.raises(ValueError, match=r"^s: got shape"):
+        sketch_vectors(np.ones((4, 3)))
+
+
+def test_a_circle_becomes_a_needle():
+    s = np.array([3.0, 4.0])
+    sketch = sketch_circle(s, 1.0)
+    shapes = read.shapes(sketch.svg())
+    _, half = (k for k, shape in enumerate(shapes) if is_frame(shape))  # the second plot begins
+    ends = {}
+    for part, quantity in ((shapes[:half], "s"), (shapes[half:], "v")):
+        points = {
+            "area": [x for x in part if x.tag == "polygon" and x.opacity < 1],
+            "across": [x for x in part if x.tag == "polyline" and x.width == 3],
+            "along": [x for x in part if x.tag == "polyline" and x.dash and x.width == 2.5],
+        }
+        for name, (drawn,) in points.items():
+            ends[quantity, name] = in_axes(part, drawn.points)
+        assert points["area"][0].colour == points["across"][0].colour == COLOURS[quantity]
+    assert np.linalg.norm(ends["s", "area"] - s, axis=1) == pytest.approx(1, abs=0.01)
+    for name, e in (("across", (-0.8, 0.6)), ("along", (0.6, 0.8))):
+        assert np.linalg.norm(np.ptp(ends["s", name], axis=0)) == pytest.approx(2, abs=0.01)
+        assert abs((ends["s", name][0] - s) @ e) == pytest.approx(1, abs=0.01)
+    for name in ("area", "across", "along"):
+        want = [[float(x) for x in MpSquash(point).v] for point in ends["s", name]]
+        assert ends["v", name] == pytest.approx(np.array(want), abs=0.002)
+    far = [MpSquash(s + sign * np.array([-0.8, 0.6])).v for sign in (1, -1)]
+    long = np.linalg.norm(np.subtract(*np.array(far, dtype=float)))
+    thick = 36 / 37 - 16 / 17  # of lengths 6 and 4
+    assert f"{long:.2f} long and {thick:.3f} thick" in sketch.picture().alt
+    with pytest.raises(ValueError, match=r"^s: got shape"):
+        sketch_circle(np.ones(3), 1.0)

@@ -14,7 +14,7 @@ from reference import assert_close
 import capsedu
 import capsedu.data
 from capsedu import sweeps
-from capsedu.figures.experiment import coupling_entropies, what_the_rules_reach
+from capsedu.figures.experiment import what_the_rules_reach
 from capsedu.networks import CapsuleClassifier
 from capsedu.routing import Iteration
 
@@ -196,7 +196,7 @@ def made_up(rule, r, seed, accuracy, seconds):
     }
 
 
-def test_the_figures_tell_their_numbers():
+def test_the_figure_tells_its_numbers():
     runs = [
         made_up(rule, r, seed, gained + 0.01 * seed * (rule == "unrolled"), seconds)
         for seed in (0, 1)
@@ -212,10 +212,7 @@ def test_the_figures_tell_their_numbers():
     assert "unrolled minus frozen: +2.50 ± 6.35 at r = 3;" in alt
     assert "unrolled minus frozen, exact length: -0.50 ± 6.35 at r = 3;" in alt
     assert "unrolled minus no routing: +10.50 ± 6.35 at r = 3." in alt
-    assert "unrolled: 90.5 % after 4.0 s; frozen: 88.0 % after 3.0 s; r = 1: 80.0 %" in alt
-    alt = coupling_entropies(runs).alt
-    assert "at iterations 1, 3. untrained: 1.00, 0.75" in alt
-    assert "trained, frozen, r = 3: 1.00, 0.25; trained, unrolled, r = 3: 1.00, 0.50." in alt
+    assert "unrolled: 90.5 % after 4.0 s; frozen: 88.0 % after 3.0 s; no routing: 80.0 %" in alt
 
 
 def test_a_cluster_makes_the_runs(script, tmp_path):

@@ -10,7 +10,7 @@ from capsedu.gradient_check import held_couplings
 from capsedu.layer import capsule_layer, capsule_layer_vjp
 from capsedu.numerical_derivatives import Function, StepSweep, step_sweep
 from capsedu.sketches.checking import check_sweep, sketch_check
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.sketch import Sketch
 from capsedu.squashing import squash
 
 SHOWN_STEP = 1e-4  # where the slider starts, and the stills stand
@@ -51,13 +51,13 @@ def check_explorer(sweeps: Mapping[str, StepSweep] | None = None) -> Explorer:
         return sketch_check(sweeps[gradient], step, gradient)
 
     controls = {
-        "step": widgets.IntSlider(
-            value=here, min=0, max=len(first) - 1, description="step h", readout=False
+        "step": widgets.SelectionSlider(
+            options=range(len(first)), value=here, description="step h", readout=False
         ),
         "gradient": widgets.Dropdown(options=list(sweeps), description="gradient"),
     }
-    still = stacked([draw(here, name) for name in sweeps], list(sweeps))
-    return Explorer(draw, controls, still, beforehand="step")
+    stills = {name: {"gradient": name} for name in sweeps}
+    return Explorer(draw, controls, stills, beforehand="step")
 
 
 def _small_layer() -> dict[str, StepSweep]:

@@ -15,11 +15,11 @@ from capsedu.sketches.dimensions import (
     sketch_dimension,
     sketch_table,
 )
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.sketch import Sketch
 from capsedu.trained_network import load_trained_network
 
 DIGITS = {"a 4": 2, "a 7": 10, "a 2": 26, "a 5": 1, "a 3": 23}  # test images of the sample
-FIRST = 3, 0.25  # the entry and the amount in the still
+ENTRY, MOVED = 3, 0.25  # what is seen first, and in the still
 
 
 def dimensions_explorer(
@@ -68,14 +68,12 @@ def dimensions_explorer(
             options=AMOUNTS, value=0.0, description="moved by", readout=False
         ),
         "dimension": widgets.IntSlider(
-            value=min(FIRST[0], m), min=1, max=m, description="entry of v", readout=False
+            value=min(ENTRY, m), min=1, max=m, description="entry of v", readout=False
         ),
         "example": widgets.Dropdown(options=list(shown), description="digit"),
     }
     first = next(iter(shown))
     table = [moves(first, dimension) for dimension in range(1, m + 1)]
-    still = stacked(
-        [sketch_dimension(table[controls["dimension"].value - 1], FIRST[1]), sketch_table(table)],
-        [f"One entry of v, the capsule of {first}", "Every entry of it, in a row of its own"],
-    )
-    return Explorer(draw, controls, still, beforehand="amount")
+    stills = {f"One entry of v, the capsule of {first}": {"amount": MOVED}}
+    below = {"Every entry of it, in a row of its own": sketch_table(table)}
+    return Explorer(draw, controls, stills, beforehand="amount", below=below)

@@ -10,13 +10,8 @@ from capsedu.data import load_digits_sample
 from capsedu.explorers.shell import Explorer
 from capsedu.predictions import predict
 from capsedu.routing import Routing, route
-from capsedu.sketches.routing import (
-    check_one_example,
-    clusters,
-    sketch_routing,
-    sketch_story,
-)
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.routing import check_one_example, clusters, sketch_routing
+from capsedu.sketches.sketch import Sketch
 from capsedu.trained_layer import load_trained_layer
 
 CLUSTERS = "made-up clusters"
@@ -48,16 +43,17 @@ def routing_explorer(z: np.ndarray | None = None, iterations: int = 10) -> Explo
         If z has another shape or is not finite, or `iterations` is less than 1.
     """
     iterations = as_count("iterations", iterations)
-    slider = widgets.IntSlider(
-        value=1, min=1, max=iterations, description="iteration", readout=False
+    slider = widgets.SelectionSlider(
+        options=range(1, iterations + 1), description="iteration", readout=False
     )
     if z is not None:
         check_one_example(z)
         routing = route(z, iterations)
+        chosen = sorted({1, min(3, iterations), iterations})
         return Explorer(
             lambda iteration: sketch_routing(routing, iteration),
             {"iteration": slider},
-            sketch_story(routing, sorted({1, min(3, iterations), iterations})),
+            {f"Iteration {k}": {"iteration": k} for k in chosen},
             beforehand="iteration",
         )
 
@@ -79,16 +75,13 @@ def routing_explorer(z: np.ndarray | None = None, iterations: int = 10) -> Explo
         controls["alike"].disabled = change["new"] != CLUSTERS
 
     controls["source"].observe(only_for_clusters, "value")
-    shown = {
-        "made-up clusters, alike 0.8": (CLUSTERS, 0.8),
-        "made-up clusters, alike 0": (CLUSTERS, 0.0),
-        "a digit 7": ("a digit 7", 0.8),
+    last = {"iteration": iterations}
+    stills = {
+        f"made-up clusters, alike 0.8, iteration {iterations}": last,
+        f"made-up clusters, alike 0, iteration {iterations}": {"alike": 0.0, **last},
+        f"a digit 7, iteration {iterations}": {"source": "a digit 7", **last},
     }
-    still = stacked(
-        [draw(*chosen, iterations) for chosen in shown.values()],
-        [f"{name}, iteration {iterations}" for name in shown],
-    )
-    return Explorer(draw, controls, still, beforehand="iteration")
+    return Explorer(draw, controls, stills, beforehand="iteration")
 
 
 def _route(source: str, alike: float, iterations: int) -> tuple[Routing, np.ndarray | None]:

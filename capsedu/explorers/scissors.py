@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 
 from capsedu.explorers.shell import Explorer
-from capsedu.sketches.scissors import CUTS, sketch_scissors, sketch_story
+from capsedu.sketches.scissors import CUTS, sketch_scissors
 from capsedu.sketches.sketch import Sketch
 
 
@@ -28,4 +28,9 @@ def scissors_explorer() -> Explorer:
         )
         for cut, label in CUTS.items()
     }
-    return Explorer(draw, controls, sketch_story())
+    stills = {
+        "Nothing is cut": {},
+        "The couplings are cut": {"c_into_s2": True},
+        "v¹ is cut in the agreement": {"v_into_agreement": True},
+    }
+    return Explorer(draw, controls, stills)

@@ -6,7 +6,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from capsedu.sketches.sketch import Sketch
+from capsedu.sketches.sketch import Sketch, stacked
 
 KEPT = 256  # pictures that are not drawn a second time
 LINES = 'style="max-width: 760px; margin: 0; line-height: 1.5"'  # as wide as a sketch may be
@@ -24,28 +24,33 @@ class Explorer(widgets.VBox):
         The values of the controls, by name -> Sketch.
     controls : dict of str to ipywidgets control
         By the names of `draw`'s parameters, each with a description: its label.
-    still : Sketch
-        What the same cell shows where no kernel runs.
+    stills : dict of str to dict
+        What the same cell shows where no kernel runs, by heading, one below the other: what `draw`
+        makes of the controls' first values, but for these.
     beforehand : str, optional
-        The name of a slider, IntSlider or SelectionSlider, whose every position is drawn
-        beforehand. The browser itself ties it to the pictures: moving it asks no kernel. It gets a
-        play button.
+        The name of a SelectionSlider whose every position is drawn beforehand. The browser itself
+        ties it to the pictures: moving it asks no kernel. It gets a play button.
+    below : dict of str to Sketch, optional
+        By heading, what stands below the stills.
     """
 
     def __init__(
         self,
         draw: Callable[..., Sketch],
         controls: Mapping[str, widgets.ValueWidget],
-        still: Sketch,
+        stills: Mapping[str, Mapping[str, object]],
         beforehand: str | None = None,
+        below: Mapping[str, Sketch] | None = None,
     ):
         @functools.lru_cache(KEPT)
         def html(**values: object) -> str:
             sketch = draw(**values)
             return f'{sketch.svg()}<p role="status" {LINES}>{escape(sketch.readout)}</p>'
 
-        self.draw, self.html, self.still = draw, html, still.picture()
-        self.controls = dict(controls)
+        self.draw, self.html, self.controls = draw, html, dict(controls)
+        first = {name: control.value for name, control in controls.items()}
+        drawn = {heading: draw(**first | values) for heading, values in stills.items()}
+        self.still = stacked(drawn | (below or {})).picture()
         for control in controls.values():  # what the mouse is told on a label: "null" if nothing
             control.tooltip = control.tooltip or control.description
         if beforehand is None:
@@ -64,21 +69,13 @@ class Explorer(widgets.VBox):
     def _stack(self, name: str) -> tuple[widgets.Stack, list[widgets.Widget]]:
         """Make a frame for each position of the slider, tied to it in the browser."""
         slider = self.controls[name]
-        if isinstance(slider, widgets.SelectionSlider):
-            position, first, values = "index", 0, slider.options
-        else:
-            # The slider counts from its least value, and the frames from 0: nothing is below it.
-            position, first, values = "value", slider.min, range(slider.min, slider.max + 1)
-        self.frames = {value: widgets.HTML() for value in values}
-        here = getattr(slider, position)
-        blank = [widgets.HTML() for _ in range(first)]
-        stack = widgets.Stack([*blank, *self.frames.values()], selected_index=here)
-        last = first + len(self.frames) - 1
-        play = widgets.Play(value=here, min=first, max=last, interval=1000)
+        self.frames = {value: widgets.HTML() for value in slider.options}
+        stack = widgets.Stack([*self.frames.values()], selected_index=slider.index)
+        play = widgets.Play(value=slider.index, max=len(self.frames) - 1, interval=1000)
         play.tooltip = f"play: {slider.description}"
         self.links = (
-            widgets.jslink((play, "value"), (slider, position)),
-            widgets.jslink((slider, position), (stack, "selected_index")),
+            widgets.jslink((play, "value"), (slider, "index")),
+            widgets.jslink((slider, "index"), (stack, "selected_index")),
         )
         return stack, [play, slider]
 

@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 
 from capsedu.explorers.shell import Explorer
-from capsedu.sketches.squashing import sketch_squash, sketch_story
+from capsedu.sketches.squashing import sketch_squash
 
 
 def squash_explorer() -> Explorer:
@@ -25,4 +25,5 @@ def squash_explorer() -> Explorer:
             options=[1e-12, 1e-9, 1e-7, 1e-5, 1e-3], value=1e-7, description="ε"
         ),
     }
-    return Explorer(sketch_squash, controls, sketch_story())
+    stills = {f"s of length {length:g}": {"length": length} for length in (1e-4, 0.1, 5.0)}
+    return Explorer(sketch_squash, controls, stills)

@@ -12,12 +12,11 @@ from capsedu.sketches.two_gradients import (
     TwoGradients,
     compare_gradients,
     sketch_gradients,
-    sketch_story,
 )
 from capsedu.squashing import squash
 
 SCALES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
-CAPSULES, FIRST = (2, 3, 5), 3
+CAPSULES = (2, 3, 5)
 
 
 def gradients_explorer(
@@ -63,11 +62,9 @@ def gradients_explorer(
         "scale": widgets.SelectionSlider(options=SCALES, value=1.0, description="scale of W"),
     }
     if W is None:
-        controls["capsules"] = widgets.Dropdown(
-            options=CAPSULES, value=FIRST, description="outputs"
-        )
-    still = sketch_story(compared(FIRST if W is None else None)[1.0])
-    return Explorer(draw, controls, still, beforehand="r")
+        controls["capsules"] = widgets.Dropdown(options=CAPSULES, value=3, description="outputs")
+    stills = {f"r = {r}": {"r": r} for r in (1, 10, 1000)}
+    return Explorer(draw, controls, stills, beforehand="r")
 
 
 def random_layer(capsules: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

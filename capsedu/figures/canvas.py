@@ -9,11 +9,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from capsedu.figures.palette import COLOURS
 
 PIXELS_PER_INCH = 100
 SHARPNESS = 2  # pixels drawn for each pixel shown, for screens with fine ones
+
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps words off the lines
 
 STYLE = {
     "font.size": 11,

@@ -1,14 +1,11 @@
-"""Figures of a trained network: digits in rows, what its entries do, and curves of what it does."""
+"""Figures of a trained network: digits in rows, and what its entries do."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from capsedu.figures.canvas import Picture, drawing, picture
+from capsedu.figures.canvas import HALO, Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import HALO
-
-DASHES = "-", (0, (5, 2)), (0, (1, 1.2))
 
 
 def image_rows(
@@ -69,37 +66,3 @@ def effects_of_entries(ink: np.ndarray, slant: np.ndarray, moved: float) -> Pict
         )
         alt = f"Change of ink and of slant when an entry of v is moved by {moved:+g}. Entry {told}."
         return picture(figure, alt)
-
-
-def curves(
-    x: np.ndarray,
-    x_name: str,
-    panels: Mapping[str, Mapping[str, np.ndarray]],
-    colours: Sequence[str],
-) -> Picture:
-    """Lines over x, a panel beside the other.
-
-    Parameters
-    ----------
-    x : ndarray, shape (K,)
-    x_name : str
-    panels : dict of str to dict of str to ndarray, shape (K,)
-        By what is measured, the lines by their names, three at most: solid, dashed, dotted.
-    colours : sequence of str
-        For each panel a quantity of the palette.
-    """
-    told = []
-    with drawing(4.5 * len(panels), 3.2) as figure:
-        line = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (measured, lines), colour in zip(line, panels.items(), colours, strict=True):
-            for (name, y), dash in zip(lines.items(), DASHES, strict=False):
-                axes.plot(x, y, color=COLOURS[colour], linestyle=dash, label=name)
-                told.append(
-                    f"{measured}, {name}: {y[0]:.2f} at {x[0]:g}, {y[-1]:.2f} at {x[-1]:g}, "
-                    f"at most {y.max():.2f} at {x[y.argmax()]:g}"
-                )
-            axes.set(
-                xlabel=x_name, ylabel=measured, ylim=(0, 1.05 * max(1, *map(max, lines.values())))
-            )
-            axes.legend(fontsize=9)
-        return picture(figure, f"Curves over the {x_name}. {'. '.join(told)}.")

@@ -6,7 +6,7 @@ import numpy as np
 
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.training import LINES
+from capsedu.figures.panels import LINES
 from capsedu.sweeps import paired_difference
 
 # Held against the unrolled gradient: how it is named, and drawn.
@@ -48,55 +48,19 @@ def what_the_rules_reach(runs: Sequence[Mapping]) -> Picture:
         left.set_title("what the unrolled gradient gains on …")
         left.legend(fontsize=9, loc="upper left")
         left.set_ylim(top=1.35 * left.get_ylim()[1])
-        for label, name in (
-            ("unrolled", ("unrolled", 3)),
-            ("frozen", ("frozen", 3)),
-            ("r = 1", ("no routing", 1)),
-        ):
-            share = 100 * np.mean([run["accuracy by epoch"] for run in of[name]], axis=0)
-            took = np.mean([run["processor seconds"] for run in of[name]])
+        for name, r in (("unrolled", 3), ("frozen", 3), ("no routing", 1)):
+            share = 100 * np.mean([run["accuracy by epoch"] for run in of[name, r]], axis=0)
+            took = np.mean([run["processor seconds"] for run in of[name, r]])
             seconds = took * np.arange(1, len(share) + 1) / len(share)
-            right.plot(seconds, share, **LINES[label], marker=".", label=label)
-            told.append(f"{label}: {share[-1]:.1f} % after {took:.1f} s")
+            right.plot(seconds, share, **LINES[name], marker=".", label=name)
+            told.append(f"{name}: {share[-1]:.1f} % after {took:.1f} s")
         right.set(xlabel="processor seconds, a dot an epoch", ylabel="test digits recognised, %")
-        right.set_title("the same by the clock, r = 3")
+        right.set_title("by the clock, routing with r = 3")
         right.set_xlim(left=0)
         right.legend(fontsize=9, loc="lower right")
         alt = (
             "Left, differences in accuracy with intervals of 95 %, in percentage points: "
             f"{'; '.join(told[:3])}. Right, accuracy over processor seconds: {'; '.join(told[3:])}."
-        )
-        return picture(figure, alt)
-
-
-def coupling_entropies(runs: Sequence[Mapping]) -> Picture:
-    """The mean entropy of the couplings over the iterations, before training and after.
-
-    Parameters
-    ----------
-    runs : sequence of dict
-        As for `what_the_rules_reach`.
-    """
-    of = _by_name(runs)
-    curves = {
-        "untrained": (runs, "untrained entropy at r", {"color": COLOURS["c"], "linestyle": "-."}),
-        "trained, r = 1": (of["no routing", 1], "entropy at r", LINES["r = 1"]),
-        "trained, frozen, r = 3": (of["frozen", 3], "entropy at r", LINES["frozen"]),
-        "trained, unrolled, r = 3": (of["unrolled", 3], "entropy at r", LINES["unrolled"]),
-    }
-    with drawing(5.6, 3.4) as figure:
-        axes = figure.subplots()
-        told = []
-        for label, (results, key, style) in curves.items():
-            at = sorted(map(int, results[0][key]))
-            mean = [np.mean([run[key][str(r)] for run in results]) for r in at]
-            axes.plot(at, mean, **style, marker="o", markersize=5, label=label)
-            told.append(f"{label}: {', '.join(f'{entropy:.2f}' for entropy in mean)}")
-        axes.set(ylim=(0, 1.03), xticks=at, xlabel="iterations run, r", ylabel="mean entropy of c")
-        axes.legend(fontsize=9, loc="lower left")
-        alt = (
-            "Mean entropy of the couplings, 1 for undecided, at iterations "
-            f"{', '.join(map(str, at))}. {'; '.join(told)}."
         )
         return picture(figure, alt)
 

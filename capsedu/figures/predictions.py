@@ -1,4 +1,4 @@
-"""Figures of a layer whose couplings are given: the vectors in the plane, the full Jacobian."""
+"""The full Jacobian of a layer's outputs by its weights, as a figure."""
 
 from collections.abc import Mapping
 
@@ -8,68 +8,6 @@ from matplotlib.colors import FuncNorm
 from capsedu.arguments import check_shape
 from capsedu.figures.canvas import Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import along, arrow, frame, label
-from capsedu.squashing import squash
-
-
-def predictions_in_the_plane(u: np.ndarray, z: np.ndarray, c: np.ndarray) -> Picture:
-    """Input capsules, then for each output: z_ij, the sum s_j = Σ_i c_ij z_ij end to end, v_j.
-
-    Parameters
-    ----------
-    u : ndarray, shape (I, 2)
-        Activities of the input capsules.
-    z : ndarray, shape (I, J, 2)
-        Prediction vectors.
-    c : ndarray, shape (I, J)
-        Coupling coefficients.
-
-    Raises
-    ------
-    ValueError
-        If a shape does not fit.
-    """
-    check_shape("z", z, batch=(), I=None, J=None, m=2)
-    I, J, _ = z.shape
-    check_shape("u", u, batch=(), I=I, n=2)
-    check_shape("c", c, batch=(), I=I, J=J)
-    # What is summed for s_j, one term after the other, from the origin on.
-    path = np.concatenate([np.zeros((1, J, 2)), np.cumsum(c[..., None] * z, axis=0)])
-    s = path[-1]
-    v = squash(s)
-    with drawing(3 * (J + 1), 3.3) as figure:
-        panels = figure.subplots(1, J + 1)
-        for axes in panels:  # the same window in all, so that lengths can be compared
-            frame(axes, np.concatenate([u, *z, *path]))
-        for tip in u:
-            arrow(panels[0], tip, "u", width=2)
-        label(panels[0], u, [f"$u_{i}$" for i in range(1, I + 1)], along(u))
-        panels[0].set_title("input capsules")
-        for j, axes in enumerate(panels[1:]):
-            arrow(axes, s[j], "s", width=2.5)
-            for tip in z[:, j]:
-                arrow(axes, tip, "z", width=1.5)
-            axes.plot(
-                *path[:, j].T, "o--", color=COLOURS["c"], linewidth=1.6, markersize=4, zorder=3
-            )
-            arrow(axes, v[j], "v", width=3)
-            tips = [*z[:, j], s[j], v[j]]
-            names = [f"$z_{{{i}{j + 1}}}$" for i in range(1, I + 1)]
-            taken = np.vstack([along(tips), along(path[1:, j], path[:-1, j])])
-            label(axes, tips, [*names, f"$s_{j + 1}$", f"$v_{j + 1}$"], taken)
-            axes.set_title(f"output capsule {j + 1}")
-        sums = "; ".join(
-            f"s_{j + 1} = ({s[j, 0]:.2f}, {s[j, 1]:.2f}) is squashed to "
-            f"v_{j + 1} = ({v[j, 0]:.2f}, {v[j, 1]:.2f})"
-            for j in range(J)
-        )
-        alt = (
-            f"On the left {I} input capsules as arrows in the plane. Beside them a plane for each "
-            f"of the {J} output capsules: its {I} prediction vectors, a dashed path that lays "
-            "the prediction vectors, each times its coupling, end to end, the total input s that "
-            f"the path leads to, and the output v inside the unit circle. {sums}."
-        )
-        return picture(figure, alt)
 
 
 def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:
@@ -87,8 +25,8 @@ def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:
         If one has another number of axes.
     """
     largest = max(abs(jacobian).max() for jacobian in jacobians.values())
-    # The colour follows the root of the entry, so that small entries are seen.
-    colours = FuncNorm((_signed_root, _signed_square), vmin=-largest, vmax=largest)
+    # The colour follows the cube root of the entry, so that small entries are seen.
+    colours = FuncNorm((np.cbrt, lambda x: x**3), vmin=-largest, vmax=largest)
     with drawing(9, 0.7 + 1.9 * len(jacobians)) as figure:
         panels = figure.subplots(len(jacobians), 1, sharex=True, squeeze=False)[:, 0]
         told = []
@@ -126,11 +64,3 @@ def jacobian_blocks(jacobians: Mapping[str, np.ndarray]) -> Picture:
             f"where negative. {'. '.join(told)}."
         )
         return picture(figure, alt)
-
-
-def _signed_root(x: np.ndarray) -> np.ndarray:
-    return np.sign(x) * np.sqrt(abs(x))
-
-
-def _signed_square(x: np.ndarray) -> np.ndarray:
-    return x * abs(x)

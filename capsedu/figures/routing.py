@@ -1,34 +1,15 @@
-"""Figures of routing by agreement: iterations in the plane, couplings over a digit, long runs."""
+"""Figures of routing by agreement: couplings over a digit, and what routing ascends."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from capsedu.arguments import check_shape
-from capsedu.figures.canvas import Picture, drawing, picture
+from capsedu.figures.canvas import HALO, Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import HALO
-from capsedu.routing import Routing, route
+from capsedu.routing import route
 
 COUPLING = LinearSegmentedColormap.from_list("coupling", ["white", COLOURS["c"]])
-
-
-def entropy(c: np.ndarray) -> np.ndarray:
-    """H_i = −Σ_j c_ij log c_ij / log J: 1 where input i is undecided, 0 where it has chosen.
-
-    Parameters
-    ----------
-    c : ndarray, shape (…, I, J)
-        Coupling coefficients.
-
-    Returns
-    -------
-    H : ndarray, shape (…, I)
-        In [0, 1]; 0 for J = 1, where there is nothing to choose.
-    """
-    log_c = np.log(np.where(c > 0, c, 1))  # c log c → 0 as c → 0
-    return -(c * log_c).sum(axis=-1) / np.log(max(2, c.shape[-1]))
 
 
 def coupling_maps(
@@ -64,43 +45,6 @@ def coupling_maps(
         alt = (
             f"An image, and the couplings of its {rows} × {columns} patches to the capsule of "
             f"{target}, darker where stronger: {told}."
-        )
-        return picture(figure, alt)
-
-
-def long_run(routing: Routing) -> Picture:
-    """Each input's b_i1 − b_i2 and each output's ‖v_j‖ over the iterations of one example.
-
-    Parameters
-    ----------
-    routing : Routing
-        What `route(z)` returned for z of shape (I, 2, m).
-
-    Raises
-    ------
-    ValueError
-        If z has another shape.
-    """
-    check_shape("z", np.asarray(routing.z), batch=(), I=None, J=2, m=None)
-    k = np.arange(1, len(routing.steps) + 1)
-    gap = np.array([step.b[:, 0] - step.b[:, 1] for step in routing.steps])
-    length = np.array([np.linalg.norm(step.v, axis=-1) for step in routing.steps])
-    with drawing(9, 3.2) as figure:
-        left, right = figure.subplots(1, 2)
-        left.plot(k, gap, color=COLOURS["muted"])
-        right.plot(k, length, color=COLOURS["v"])
-        for axes, lines, name in ((left, gap, "input"), (right, length, "output")):
-            for index, value in enumerate(lines[-1]):
-                axes.text(k[-1], value, f" {name} {index + 1}", va="center", fontsize=9)
-            axes.set(xlabel="iteration", xlim=(1, 1.25 * k[-1]))
-        left.axhline(0, color=COLOURS["muted"], linewidth=0.8)
-        left.set_ylabel("logits: $b_{i1} - b_{i2}$")
-        right.set(ylabel=r"length of the output $\|v_j\|$", ylim=(0, 1))
-        told = ", ".join(f"{value:.0f}" for value in gap[-1])
-        ends = " and ".join(f"{value:.2f}" for value in length[-1])
-        alt = (
-            f"Left, the difference of each input's two logits over {k[-1]} iterations: straight "
-            f"lines that grow to {told}. Right, the lengths of the outputs, which settle at {ends}."
         )
         return picture(figure, alt)
 

@@ -10,7 +10,7 @@ from capsedu.arguments import as_numbers, check_shape
 from capsedu.capsule_network import CapsuleNetwork
 from capsedu.figures.palette import COLOURS
 from capsedu.sketches.plane import Plane
-from capsedu.sketches.sketch import Sketch
+from capsedu.sketches.sketch import Sketch, corners
 
 AMOUNTS = tuple(round(0.05 * k, 2) for k in range(-5, 6))  # by which an entry of v is moved
 WIDTH, HEIGHT = 760, 304  # pixels of the sketch
@@ -168,10 +168,10 @@ def _draw_entries(sketch: Sketch, moves: Moves, amount: float) -> None:
     plot = Plane(sketch, 536, 24, 210, SIDE, (0, m), (-most, most))
     sketch.words((641, 12), f"the {m} entries of v")
     for entry, value in enumerate(_after(moves, amount)):
-        corners = [(entry + x, y) for x, y in ((0.12, 0), (0.88, 0), (0.88, value), (0.12, value))]
         name = f"entry {entry + 1}: {_signed(value)}"
         opacity = 1.0 if entry == k else 0.4
-        plot.path(corners, COLOURS["v"], width=0, opacity=opacity, name=name)
+        bar = corners(entry + 0.12, 0, 0.76, value)
+        plot.path(bar, COLOURS["v"], width=0, opacity=opacity, name=name)
     plot.path([(0, 0), (m, 0)], COLOURS["muted"], width=1)
     before = moves.v[k]
     plot.path([(k, before), (k + 1, before)], "#000000", name=f"before: {_signed(before)}")
@@ -183,7 +183,7 @@ def _draw_strip(sketch: Sketch, moves: Moves, a: int) -> None:
     side = STRIP / len(AMOUNTS)
     strip = np.concatenate(moves.decoded, axis=-1)
     sketch.image(strip, (26, 204), (STRIP, side), "decoded for every amount")
-    corners = np.array([(a, 0), (a + 1, 0), (a + 1, 1), (a, 1), (a, 0)])
-    sketch.path((26, 204) + side * corners, "#000000", width=3, name=_moved(moves.dimension, a))
+    frame = corners(26 + side * a, 204, side, side)
+    sketch.path(frame, "#000000", width=3, name=_moved(moves.dimension, a))
     for number, amount in enumerate(AMOUNTS):
         sketch.words((26 + side * (number + 0.5), 204 + side + 14), _signed(amount), size=12)

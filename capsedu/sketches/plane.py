@@ -7,8 +7,15 @@ from typing import Self
 import numpy as np
 
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import CIRCLE
 from capsedu.sketches.sketch import Sketch
+
+ANGLES = np.linspace(0, 2 * np.pi, 101)
+CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)
+
+
+def along(ends: np.ndarray, starts: np.ndarray | float = 0) -> np.ndarray:
+    """Return points along the lines from the `starts`, or the origin, to the `ends`."""
+    return np.linspace(starts, ends, 20).reshape(-1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +69,10 @@ class Plane:
         """Write at a point; `style` as in `Words`."""
         self.sketch.words(self.pixels(at), text, **style)
 
+    def title(self, text: str) -> None:
+        """Write above the box."""
+        self.sketch.words((self.left + self.width / 2, self.top - 16), text)
+
     def dot(self, at: np.ndarray, colour: str, name: str = "", radius: float = 5) -> None:
         """Draw a disc of so many pixels round a point."""
         disc = self.pixels(at) + radius * CIRCLE[::5]
@@ -97,6 +108,26 @@ class Plane:
             self.sketch.path([b, neck + wing, neck - wing], colour, width=0, **style)
             if label and length > 9:
                 self.sketch.words(b + 9 * along, label, italic=not label.isdigit(), size=12)
+
+    def names(self, tips: Mapping[str, np.ndarray], taken: np.ndarray, near: float = 10) -> None:
+        """Write the name of each arrow from the origin near its tip, where there is most room.
+
+        That is farthest from the points `taken`, shape (K, 2), and from the names written before:
+        `near` pixels from the tip; in a crowd, up to twice as far. An arrow of a few pixels has no
+        name.
+        """
+        taken = self.pixels(taken)
+        for name, tip in tips.items():
+            start, end = self.pixels([(0, 0), tip])
+            if np.linalg.norm(end - start) > 9:
+                for distance in (near, 1.5 * near, 2 * near):
+                    around = end + distance * CIRCLE[::4]
+                    clear = np.hypot(*(around[:, None] - taken).T).min(axis=0)
+                    if clear.max() > 0.8 * near:
+                        break
+                place = around[clear.argmax()]
+                self.sketch.words(place, name, italic=not name.isdigit(), size=12)
+                taken = np.vstack([taken, place + 0.5 * near * CIRCLE[::10]])
 
     def unit_circle(self) -> None:
         """Draw the unit circle, dotted."""

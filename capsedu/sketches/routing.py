@@ -8,11 +8,9 @@ import numpy as np
 
 from capsedu.arguments import as_numbers, check_shape
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import along, places
-from capsedu.figures.routing import entropy
-from capsedu.routing import Routing
-from capsedu.sketches.plane import Plane
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.routing import Routing, entropy
+from capsedu.sketches.plane import Plane, along
+from capsedu.sketches.sketch import Sketch, corners
 
 WIDTH, HEIGHT = 760, 310  # pixels of the sketch
 PLANES = 570  # pixels for the planes; the couplings and their entropy stand to the right
@@ -103,11 +101,6 @@ def sketch_routing(
     return sketch
 
 
-def sketch_story(routing: Routing, chosen: Sequence[int] = (1, 3, 10)) -> Sketch:
-    """Several iterations of one example, one below the other."""
-    return stacked([sketch_routing(routing, k) for k in chosen], [f"Iteration {k}" for k in chosen])
-
-
 def check_one_example(z: np.ndarray) -> None:
     """Raise ValueError unless z, shape (I, J, m), holds finite real numbers."""
     z = as_numbers("z", z)
@@ -168,21 +161,9 @@ def _draw_planes(sketch: Sketch, routing: Routing, k: int, outputs: Sequence[str
         name = f"output v of {outputs[j]}, length {np.linalg.norm(step.v[j]):.2f}"
         plane.arrow(v[j], COLOURS["v"], 4, name)
         tips = {str(i + 1): z[i, j] for i in range(I)} if I <= ARROWS else {}
-        _draw_names(plane, tips | {"s": tip, "v": v[j]}, _cut(every_s[:, j], far))
-
-
-def _draw_names(plane: Plane, tips: dict[str, np.ndarray], every_s: np.ndarray) -> None:
-    """Write the name of each arrow near its tip, off the arrows, if it is longer than its name."""
-    named = {name: tip for name, tip in tips.items() if _pixels_long(plane, tip) > 9}
-    # The names keep clear of s at every iteration, so that those of the inputs stand still.
-    taken = along(plane.pixels([*tips.values(), *every_s]), plane.pixels((0, 0)))[::2]
-    at = places(plane.pixels([*named.values()]), taken, near=10) if named else []
-    for name, place in zip(named, at, strict=True):
-        plane.sketch.words(place, name, italic=not name.isdigit(), size=12)
-
-
-def _pixels_long(plane: Plane, tip: np.ndarray) -> float:
-    return np.linalg.norm(np.subtract(*plane.pixels([tip, (0, 0)])))
+        tips |= {"s": tip, "v": v[j]}
+        # The names keep clear of s at every iteration, so that those of the inputs stand still.
+        plane.names(tips, along([*tips.values(), *_cut(every_s[:, j], far)])[::2])
 
 
 def _cut(s: np.ndarray, far: float) -> np.ndarray:
@@ -196,10 +177,9 @@ def _draw_couplings(box: Plane, c: np.ndarray) -> None:
     matrix = replace(box, x=(0, J), y=(I, 0))
     matrix.words((J / 2, -12 * I / box.height), "couplings")
     for i, j in np.ndindex(I, J):
-        corners = [(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1)]
         name = f"input {i + 1}, output {j + 1}: coupling {c[i, j]:.2f}" if few else ""
-        matrix.path(corners, COLOURS["c"], width=0, opacity=c[i, j], name=name)
-    matrix.path([(0, 0), (J, 0), (J, I), (0, I), (0, 0)], COLOURS["muted"], width=1)
+        matrix.path(corners(j, i, 1, 1), COLOURS["c"], width=0, opacity=c[i, j], name=name)
+    matrix.path(corners(0, 0, J, I), COLOURS["muted"], width=1)
     if not few:
         matrix.words((J / 2, I * (1 + 9 / box.height)), f"{I} × {J}", size=11)
     else:

@@ -2,23 +2,20 @@
 
 import functools
 from collections.abc import Collection
-from itertools import combinations
 
 import numpy as np
 
-from capsedu.figures.gradients import first_output
 from capsedu.figures.palette import COLOURS
 from capsedu.layer import capsule_layer
 from capsedu.numerical_derivatives import central_difference
 from capsedu.predictions import predict, predict_vjp
 from capsedu.routing import route, softmax_vjp
+from capsedu.sketches.four_integers import DV, LINES, WINDOW, U, W, draw_slopes
 from capsedu.sketches.plane import Plane
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.sketch import Sketch
 from capsedu.squashing import squash_vjp
 
 WIDTH, HEIGHT = 760, 300  # pixels of the sketch
-W = np.array([[1.0, 2.0], [1.0, 0.0]])[:, :, None, None]
-U, DV = np.ones((2, 1)), np.array([[1.0], [0.0]])  # L = v_1
 CUTS = {
     "z_into_s1": "z into s¹",
     "z_into_agreement": "z into the agreement",
@@ -45,15 +42,13 @@ ROADS = (
     {"c_into_s2", "z_into_agreement"},
     {"c_into_s2", "v_into_agreement", "z_into_s1"},
 )
-NAMES = {  # by which of the roads are open
-    (True, True, True): "unrolled, the exact gradient",
-    (True, False, False): "frozen, the couplings held constant",
-    (True, False, True): "half-detached, as with z cut in the agreement",
-    (True, True, False): "half-detached, as with v¹ cut in the agreement",
-    (False, True, True): "only through the couplings: unrolled − frozen",
-    (False, True, False): "only through the couplings, directly to z",
-    (False, False, True): "only through the couplings, by way of v¹",
-    (False, False, False): "zero, no road leads from L to W",
+NAMES = {  # by whether the first road is open, and how many of the other two
+    (True, 2): "unrolled, the exact gradient",
+    (True, 1): "half-detached: z or v¹ cut in the agreement, the same here",
+    (True, 0): "frozen, the couplings held constant",
+    (False, 2): "only through the couplings: unrolled − frozen",
+    (False, 1): "only through the couplings, directly to z or by way of v¹, the same here",
+    (False, 0): "zero, no road leads from L to W",
 }
 DESCRIPTION = (
     "The two routing iterations of the four-integer example as a graph from W over z, s¹, v¹, b, "
@@ -112,31 +107,22 @@ def roads(cuts: Collection[str]) -> tuple[bool, ...]:
     return tuple(road.isdisjoint(cuts) for road in ROADS)
 
 
+def gradient_name(cuts: Collection[str]) -> str:
+    """Return what the gradient is called that these cuts make."""
+    past_couplings, *through_them = roads(cuts)
+    return NAMES[past_couplings, sum(through_them)]
+
+
 def readout(cuts: Collection[str], dW: np.ndarray) -> str:
-    """Return the cuts, the gradient's name and its numbers in words, and what coincides with it."""
+    """Return the cuts, the gradient's name and its numbers in words, and which cuts are idle."""
     want = finite_difference()
     cut = ", ".join(label for key, label in CUTS.items() if key in cuts) or "nothing"
-    told = f"Cut: {cut}. Gradient: {NAMES[roads(cuts)]}. dL/dW, row by row: {_entries(dW)}; "
+    told = f"Cut: {cut}. Gradient: {gradient_name(cuts)}. dL/dW, row by row: {_entries(dW)}; "
     told += f"finite difference: {_entries(want)}. Slope of v_1 over W_12: {dW[0, 1]:z.4f}."
-    for name in twins(cuts):
-        told += f" The same four numbers here as: {name}."
     idle = [CUTS[key] for key in CUTS if key in cuts and roads(set(cuts) - {key}) == roads(cuts)]
     if idle:
         told += f" Untick one of these alone, and nothing changes: {'; '.join(idle)}."
     return told
-
-
-@functools.cache
-def _gradients() -> dict[str, np.ndarray]:
-    """Return every gradient that cuts can make, by its name."""
-    every = (cuts for k in range(len(CUTS) + 1) for cuts in combinations(CUTS, k))
-    return {NAMES[roads(cuts)]: cut_gradient(cuts) for cuts in every}
-
-
-def twins(cuts: Collection[str]) -> list[str]:
-    """Return the names of other gradients that are the same four numbers in this example."""
-    every, own = _gradients(), NAMES[roads(cuts)]
-    return [name for name in every if name != own and np.allclose(every[name], every[own])]
 
 
 def _entries(x: np.ndarray) -> str:
@@ -161,18 +147,13 @@ def sketch_scissors(cuts: Collection[str] = ()) -> Sketch:
     sketch = Sketch(WIDTH, HEIGHT, "Scissors in the unrolled graph", DESCRIPTION, told)
     _draw_graph(Plane(sketch, 0, 0, WIDTH, HEIGHT, (0, WIDTH), (HEIGHT, 0)), cuts)
     _draw_numbers(sketch, cuts, dW)
-    _draw_slopes(Plane(sketch, 585, 34, 160, 170, (0, 4), (0.28, 0.68)), cuts, dW)
+    line = "frozen" if roads(cuts) == (True, False, False) else "muted"
+    slopes = {"exact": (finite_difference()[0, 1], "unrolled"), "these cuts": (dW[0, 1], line)}
+    draw_slopes(Plane(sketch, 585, 34, 160, 170, *WINDOW), slopes)
+    for y, (name, (slope, line)) in zip((262, 280), slopes.items(), strict=True):
+        sketch.path([(540, y), (564, y)], **LINES[line])
+        sketch.words((572, y), f"{name}: slope {slope:z.4f}", anchor="start", size=12)
     return sketch
-
-
-def sketch_story() -> Sketch:
-    """Nothing cut; the couplings cut; v¹ cut in the agreement: three gradients."""
-    story = {
-        "Nothing is cut": (),
-        "The couplings are cut": ("c_into_s2",),
-        "v¹ is cut in the agreement": ("v_into_agreement",),
-    }
-    return stacked([sketch_scissors(cuts) for cuts in story.values()], list(story))
 
 
 def _draw_graph(page: Plane, cuts: Collection[str]) -> None:
@@ -226,24 +207,4 @@ def _draw_numbers(sketch: Sketch, cuts: Collection[str], dW: np.ndarray) -> None
         sketch.words((x, 190), name, size=12)
         for (i, j), entry in np.ndenumerate(table):
             sketch.words((x - 32 + 64 * j, 211 + 18 * i), f"{entry:z.4f}")
-    sketch.words((12, 262), NAMES[roads(cuts)], anchor="start", size=15)
-    for name in twins(cuts):
-        sketch.words((12, 284), f"The same four numbers here as: {name}", anchor="start", size=12)
-
-
-def _draw_slopes(plot: Plane, cuts: Collection[str], dW: np.ndarray) -> None:
-    ticks = {y: f"{y:.1f}" for y in (0.3, 0.4, 0.5, 0.6)}
-    plot.axes("weight W₁₂", "output v₁", {0: "0", 2: "2", 4: "4"}, ticks)
-    w = np.linspace(0, 4, 81)
-    plot.path(np.stack([w, first_output(w)], axis=-1), COLOURS["v"], width=4, name="output v₁")
-    colour = COLOURS["frozen" if roads(cuts) == (True, False, False) else "muted"]
-    for name, slope, y, style in (
-        ("exact", finite_difference()[0, 1], 262, {"colour": COLOURS["unrolled"]}),
-        ("these cuts", dW[0, 1], 280, {"colour": colour, "dash": (6, 3)}),
-    ):
-        text = f"{name}: slope {slope:z.4f}"
-        ends = [(w, 0.5 + slope * (w - 2)) for w in (0.5, 3.5)]
-        plot.path(ends, width=2, name=text, **style)
-        plot.sketch.path([(540, y), (564, y)], width=2, **style)
-        plot.sketch.words((572, y), text, anchor="start", size=12)
-    plot.dot((2, 0.5), COLOURS["v"])
+    sketch.words((12, 262), gradient_name(cuts), anchor="start", size=14)

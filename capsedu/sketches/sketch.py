@@ -2,20 +2,22 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from typing import Self
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.image import imsave
 from matplotlib.patches import Polygon
 
-from capsedu.figures.canvas import PIXELS_PER_INCH, Picture, drawing, picture
+from capsedu.figures.canvas import HALO, PIXELS_PER_INCH, Picture, drawing, picture
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import HALO
 
 FONT = "DejaVu Sans, Verdana, sans-serif"
 POINT = 72 / PIXELS_PER_INCH  # a pixel, in the points that matplotlib counts in
+RECTANGLE = (0, 0), (1, 0), (1, 1), (0, 1), (0, 0)
 GREY = {"cmap": "gray_r", "vmin": 0, "vmax": 1}  # 0 is paper, 1 is ink
 
 
@@ -44,6 +46,10 @@ class Path:
     opacity: float = 1.0
     name: str = ""
 
+    def lowered(self, by: float) -> Self:
+        """Return the path so many pixels lower."""
+        return replace(self, points=np.add(self.points, (0, by)))
+
     def svg(self) -> str:
         """Return the path as an SVG element."""
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points.tolist())
@@ -55,6 +61,16 @@ class Path:
             style += f' fill="none" stroke="{self.colour}" stroke-width="{self.width:.1f}"'
             return f'<polyline points="{points}"{style}>{title}</polyline>'
         return f'<polygon points="{points}" fill="{self.colour}"{style}>{title}</polygon>'
+
+    def draw(self, axes: Axes, order: int) -> None:
+        """Draw the path in axes of pixels, above what has a smaller order."""
+        style = {"color": self.colour, "alpha": self.opacity, "zorder": order}
+        if self.width:
+            dashes = (0, [x / self.width for x in self.dash]) if self.dash else "-"
+            style |= {"linewidth": self.width * POINT, "linestyle": dashes}
+            axes.plot(*self.points.T, solid_capstyle="butt", **style)
+        else:
+            axes.add_patch(Polygon(self.points, linewidth=0, **style))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +97,10 @@ class Words:
     italic: bool = False
     colour: str = "#000000"
 
+    def lowered(self, by: float) -> Self:
+        """Return the words so many pixels lower."""
+        return replace(self, at=(self.at[0], self.at[1] + by))
+
     def svg(self) -> str:
         """Return the words as an SVG element, with a white edge that keeps them off the lines."""
         x, y = self.at
@@ -90,6 +110,18 @@ class Words:
             f'font-size="{self.size:g}" fill="{self.colour}"{slant} paint-order="stroke" '
             f'stroke="white" stroke-width="3" stroke-linejoin="round">{escape(self.text)}</text>'
         )
+
+    def draw(self, axes: Axes, order: int) -> None:
+        """Write the words in axes of pixels, above what has a smaller order."""
+        style = {
+            "color": self.colour,
+            "fontsize": self.size * POINT,
+            "style": "italic" if self.italic else "normal",
+            "ha": {"start": "left", "middle": "center", "end": "right"}[self.anchor],
+            "va": "center_baseline",
+            "path_effects": HALO,
+        }
+        axes.text(*self.at, self.text, parse_math=False, zorder=order, **style)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +145,10 @@ class Image:
     size: tuple[float, float]
     name: str = ""
 
+    def lowered(self, by: float) -> Self:
+        """Return the image so many pixels lower."""
+        return replace(self, at=(self.at[0], self.at[1] + by))
+
     def svg(self) -> str:
         """Return the image as an SVG element that holds it as a PNG, a pixel a square."""
         png = io.BytesIO()
@@ -124,6 +160,17 @@ class Image:
             f'href="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
             f"<title>{escape(self.name)}</title></image>"
         )
+
+    def draw(self, axes: Axes, order: int) -> None:
+        """Draw the image in axes of pixels, above what has a smaller order."""
+        (x, y), (width, height) = self.at, self.size
+        style = {"aspect": "auto", "interpolation": "nearest", "zorder": order, **GREY}
+        axes.imshow(self.grey, extent=(x, x + width, y + height, y), **style)
+
+
+def corners(left: float, top: float, width: float, height: float) -> np.ndarray:
+    """Return the corners of a rectangle as a closed line, shape (5, 2)."""
+    return np.add((left, top), np.multiply(RECTANGLE, (width, height)))
 
 
 @dataclass(eq=False)
@@ -162,8 +209,7 @@ class Sketch:
     ) -> None:
         """Draw an `Image` in a thin frame."""
         self.shapes.append(Image(grey, tuple(at), tuple(size), name))
-        corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
-        self.path(at + corners * size, COLOURS["muted"], width=1)
+        self.path(corners(*at, *size), COLOURS["muted"], width=1)
 
     def svg(self) -> str:
         """Return the sketch as an SVG element that needs nothing outside itself, and has no ids.
@@ -187,48 +233,21 @@ class Sketch:
             axes = figure.add_axes((0, 0, 1, 1), xlim=(0, self.width), ylim=(self.height, 0))
             axes.set_axis_off()
             for order, shape in enumerate(self.shapes):
-                if isinstance(shape, Words):
-                    side = {"start": "left", "middle": "center", "end": "right"}[shape.anchor]
-                    axes.text(
-                        *shape.at, shape.text, color=shape.colour, fontsize=shape.size * POINT,
-                        style="italic" if shape.italic else "normal", zorder=order,
-                        ha=side, va="center_baseline", path_effects=HALO, parse_math=False,
-                    )  # fmt: skip
-                elif isinstance(shape, Image):
-                    (x, y), (width, height) = shape.at, shape.size
-                    axes.imshow(
-                        shape.grey, extent=(x, x + width, y + height, y), zorder=order,
-                        aspect="auto", interpolation="nearest", **GREY,
-                    )  # fmt: skip
-                elif shape.width:
-                    axes.plot(
-                        *shape.points.T, color=shape.colour, alpha=shape.opacity, zorder=order,
-                        linewidth=shape.width * POINT, solid_capstyle="butt",
-                        linestyle=(0, [x / shape.width for x in shape.dash]) if shape.dash else "-",
-                    )  # fmt: skip
-                else:
-                    style = {"alpha": shape.opacity, "linewidth": 0, "zorder": order}
-                    axes.add_patch(Polygon(shape.points, color=shape.colour, **style))
+                shape.draw(axes, order)
             return picture(figure, f"{self.description} {self.readout}")
 
 
-def stacked(sketches: Sequence[Sketch], names: Sequence[str]) -> Sketch:
-    """Return sketches one below the other, each under its name, as one: a story in a still."""
-    head = 26  # pixels for a name
-    first = sketches[0]
-    height = sum(head + sketch.height for sketch in sketches)
-    told = " ".join(sketch.readout for sketch in sketches)
+def stacked(sketches: Mapping[str, Sketch]) -> Sketch:
+    """Return sketches one below the other, each under its heading, as one: a story in a still."""
+    head = 26  # pixels for a heading
+    first = next(iter(sketches.values()))
+    height = sum(head + sketch.height for sketch in sketches.values())
+    told = " ".join(sketch.readout for sketch in sketches.values())
     story = Sketch(first.width, height, first.title, first.description, told)
     top = 0.0
-    for sketch, name in zip(sketches, names, strict=True):
-        story.words((12, top + head / 2), name, anchor="start", size=15)
+    for heading, sketch in sketches.items():
+        story.words((12, top + head / 2), heading, anchor="start", size=15)
         top += head
-        story.shapes += [_lowered(shape, top) for shape in sketch.shapes]
+        story.shapes += [shape.lowered(top) for shape in sketch.shapes]
         top += sketch.height
     return story
-
-
-def _lowered(shape: Path | Words | Image, by: float) -> Path | Words | Image:
-    if isinstance(shape, Path):
-        return replace(shape, points=np.add(shape.points, (0, by)))
-    return replace(shape, at=(shape.at[0], shape.at[1] + by))

@@ -1,13 +1,13 @@
-"""Squash at one s: its v, the unit circle under J, the two gains, and an ε beside them."""
+"""Squash: vectors and their lengths, a circle, and one s with its v, J, two gains and an ε."""
 
 import math
 
 import numpy as np
 
+from capsedu.arguments import check_shape
 from capsedu.figures.palette import COLOURS
-from capsedu.figures.plane import CIRCLE
-from capsedu.sketches.plane import Plane
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.plane import CIRCLE, Plane
+from capsedu.sketches.sketch import Sketch
 from capsedu.squashing import gains, length_and_direction, squash
 
 WIDTH, HEIGHT = 760, 290  # pixels of the sketch
@@ -23,6 +23,91 @@ DESCRIPTION = (
     "the length of s, both axes logarithmic, with dots at the present length; in grey those with "
     "epsilon, which stay level where the exact ones go to 0."
 )
+
+
+def sketch_vectors(s: np.ndarray) -> Sketch:
+    """Total inputs s and outputs v = squash(s) in the plane, and ‖v‖ = ‖s‖²/(1+‖s‖²).
+
+    Parameters
+    ----------
+    s : ndarray, shape (K, 2)
+
+    Raises
+    ------
+    ValueError
+        If `s` has another shape.
+    """
+    check_shape("s", s, batch=(), K=None, m=2)
+    v = squash(s)
+    t, length = (np.linalg.norm(x, axis=-1) for x in (s, v))
+    description = (
+        "Left, vectors s in the plane and their squashed v: each v points where its s points and "
+        "ends inside the unit circle. Right, the length of v over that of s, a curve that rises "
+        "from 0 towards 1, flat at both ends."
+    )
+    told = ", ".join(f"{a:.2f} becomes {b:.2f}" for a, b in zip(t, length, strict=True))
+    sketch = Sketch(WIDTH, 310, "Squash", description, f"The lengths: {told}.")
+    plane = Plane.around(s, sketch, (4, 30, 360, 276))
+    plane.title("s (thin), v (thick), the unit circle")
+    plane.unit_circle()
+    for tips, quantity, width in ((s, "s", 1.5), (v, "v", 4)):
+        for tip in tips:
+            plane.arrow(tip, COLOURS[quantity], width, quantity)
+    reach = max(1, t.max()) + 0.1
+    plot = Plane(sketch, 420, 34, 320, 230, (0, reach), (0, 1.05))
+    ticks = {x: str(x) for x in range(int(reach) + 1)}
+    plot.axes("length of s", "length of v", ticks, {0: "0", 0.5: "½", 1: "1"})
+    plot.path([(0, 1), (reach, 1)], COLOURS["muted"], width=1, dash=(1, 3))
+    grid = np.linspace(0, reach, 200)
+    plot.path(np.stack([grid, grid**2 / (1 + grid**2)], axis=-1), COLOURS["v"], width=3)
+    for at in zip(t, length, strict=True):
+        plot.dot(at, COLOURS["v"])
+    return sketch
+
+
+def sketch_circle(s: np.ndarray, radius: float) -> Sketch:
+    """A circle round s, with its diameters across s and along it, and what squash makes of them.
+
+    Parameters
+    ----------
+    s : ndarray, shape (2,)
+        The middle: both entries larger than the radius.
+    radius : float
+
+    Raises
+    ------
+    ValueError
+        If `s` has another shape.
+    """
+    check_shape("s", s, batch=(), m=2)
+    e = s / np.linalg.norm(s)
+    steps = radius * np.linspace(1, -1, 51)[:, None]
+    across, along = s + steps * [-e[1], e[0]], s + steps * e
+    circle = s + radius * CIRCLE
+    long, thick = (np.linalg.norm(squash(x[-1]) - squash(x[0])) for x in (across, along))
+    description = (
+        "Left, a circle round s, with one diameter across s and one along it (dashed). Right, what "
+        "squash makes of it: a thin needle that lies across v, inside the unit circle."
+    )
+    told = (
+        f"The circle round s = ({s[0]:g}, {s[1]:g}) has radius {radius:g}; "
+        f"the needle is {long:.2f} long and {thick:.3f} thick."
+    )
+    sketch = Sketch(WIDTH, 390, "A circle squashed", description, told)
+    reach = circle.max() + 0.3
+    left = Plane(sketch, 40, 30, 330, 330, (0, reach), (0, reach))
+    right = Plane(sketch, 420, 30, 330, 330, (0, 1.02), (0, 1.02))
+    left.title("s: a circle")
+    right.title("v = squash(s): a needle")
+    right.path(CIRCLE[:26], COLOURS["muted"], width=1, dash=(1, 3))
+    for plane, map_, quantity, unit in ((left, np.array, "s", 1), (right, squash, "v", 0.2)):
+        ticks = {x: f"{x:g}" for x in unit * np.arange(6) if x < plane.x[1]}
+        plane.axes("", "", ticks, ticks)
+        plane.path(map_(circle), COLOURS[quantity], width=0, opacity=0.3)
+        plane.path(map_(across), COLOURS[quantity], width=3, dash=ACROSS)
+        plane.arrow(map_(s), COLOURS[quantity], 2, quantity)
+        plane.path(map_(along), "#000000", width=2.5, dash=ALONG)
+    return sketch
 
 
 def epsilon_gains(t: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
@@ -71,11 +156,6 @@ def sketch_squash(length: float, degrees: float, epsilon: float = 1e-7) -> Sketc
     return sketch
 
 
-def sketch_story(lengths: tuple[float, ...] = (1e-4, 0.1, 5.0)) -> Sketch:
-    """Several lengths, one below the other: near 0, below 1, beyond 1."""
-    return stacked([sketch_squash(t, 35) for t in lengths], [f"s of length {t:g}" for t in lengths])
-
-
 def readout(
     length: float, degrees: float, true: np.ndarray, epsilon: float, off: np.ndarray
 ) -> str:
@@ -109,7 +189,7 @@ def _number(x: float) -> str:
 
 def _draw_vectors(sketch: Sketch, s: np.ndarray, length: float, v_length: float) -> None:
     plane = Plane(sketch, 4, 30, 216, 216, (-WINDOW, WINDOW), (-WINDOW, WINDOW))
-    sketch.words((112, 14), "s and its squashed v")
+    plane.title("s and its squashed v")
     plane.unit_circle()
     cut = length > REACH
     name = f"total input s, length {_number(length)}"
@@ -131,7 +211,7 @@ def _draw_images(sketch: Sketch, e: np.ndarray, exact: np.ndarray, textbook: np.
     radius = _round_above(max(*exact, *textbook))
     window = -WINDOW * radius, WINDOW * radius
     plane = Plane(sketch, 240, 30, 216, 216, window, window)
-    sketch.words((348, 14), "image of the unit circle under J")
+    plane.title("image of the unit circle under J")
     plane.path(radius * CIRCLE, COLOURS["muted"], width=1, dash=(1, 3))
     axes = np.array([[-e[1], e[0]], e])  # across s, along it
     plane.path([(0, 0), 1.1 * radius * e], COLOURS["s"], width=1, name="the direction of s")

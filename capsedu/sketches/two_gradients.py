@@ -12,7 +12,7 @@ from capsedu.predictions import check_layer, predict
 from capsedu.routing import Routing, route, route_vjp
 from capsedu.sketches.plane import Plane
 from capsedu.sketches.routing import principal_planes
-from capsedu.sketches.sketch import Sketch, stacked
+from capsedu.sketches.sketch import Sketch, corners
 
 ITERATIONS = (1, 2, 3, 5, 10, 30, 100, 300, 1000)
 WIDTH, HEIGHT = 760, 310  # pixels of the sketch
@@ -159,11 +159,6 @@ def sketch_gradients(both: TwoGradients, r: int) -> Sketch:
     return sketch
 
 
-def sketch_story(both: TwoGradients, chosen: Sequence[int] = (1, 10, 1000)) -> Sketch:
-    """Several numbers of iterations, one below the other."""
-    return stacked([sketch_gradients(both, r) for r in chosen], [f"r = {r}" for r in chosen])
-
-
 def groups(k: int) -> list[str]:
     """Return which iterations of the k-th r the shares are of, last to first: "10", …, "5–1"."""
     r, before, names = ITERATIONS[k], 0, []
@@ -196,8 +191,8 @@ def _draw_planes(sketch: Sketch, both: TwoGradients, k: int) -> None:
     for j in range(J):
         row, column = divmod(j, columns)
         left, top = column * width, row * height
-        corners = (low[j] + high[j]) / 2 + np.array([[-1], [1]]) * room
-        plane = Plane.around(corners, sketch, (left + 2, top + 16, width - 4, height - 18))
+        ends = (low[j] + high[j]) / 2 + np.array([[-1], [1]]) * room
+        plane = Plane.around(ends, sketch, (left + 2, top + 16, width - 4, height - 18))
         sketch.words((left + width / 2, top + 10), f"output {j + 1}", size=12)
         for i in sorted(np.argsort(-length["unrolled"][k, :, j])[:ARROWS]):
             of = f"input {i + 1} for output {j + 1}"
@@ -242,9 +237,9 @@ def _draw_shares(sketch: Sketch, both: TwoGradients, k: int) -> None:
     )
     bars.path([(0, 0), (0, len(ITERATIONS))], COLOURS["muted"], width=1)
     for row, (name, share) in enumerate(zip(groups(k), both.shares[k], strict=True)):
-        corners = [(0, row + 0.15), (share, row + 0.15), (share, row + 0.85), (0, row + 0.85)]
         of = f"iteration {name}: share {share:z.2f}" + (", the frozen dz" if row == 0 else "")
-        bars.path(corners, COLOURS["unrolled" if row else "frozen"], width=0, name=of)
+        bar = corners(0, row + 0.15, share, 0.7)
+        bars.path(bar, COLOURS["unrolled" if row else "frozen"], width=0, name=of)
         y = bars.pixels((0, row + 0.5))[1]
         sketch.words((584, y), name if row else f"{name} (frozen)", anchor="end", size=11)
         sketch.words((WIDTH - 6, y), f"{share:z.2f}", anchor="end", size=11)
