@@ -281,30 +281,34 @@ def test_a_wrong_derivation_is_seen(monkeypatch, id, mistake):
 
 # Worth reading
 
-SOURCES = {f"{rule}_{r}": generated(r, rule).source for rule in RULES for r in ITERATIONS}
-SOURCES |= {node.id: generate_forward(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
-SOURCES |= {f"{node.id}_vjp": generate_vjp(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
-SOURCES |= {
-    id: generate_function(id, {entry: expression}).source
-    for id, entry, expression in (
-        ("squash-jacobian", tensor("dv_ds", a, j, l, l_), derive_squash_jacobian()),
-        ("frozen-jacobian", tensor("dv_dW", a, j_, l_, i, j, l, p), derive_frozen_jacobian()),
-    )
-}
 IDS = {equation.id for equation in EQUATIONS}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_the_source_imports_numpy_alone_and_has_no_loop(name):
-    tree = ast.parse(SOURCES[name])
+@pytest.fixture(scope="module")
+def sources():
+    """The text of everything that can be generated."""
+    texts = {f"{rule}_{r}": generated(r, rule).source for rule in RULES for r in ITERATIONS}
+    texts |= {node.id: generate_forward(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
+    texts |= {f"{node.id}_vjp": generate_vjp(node).source for node in (*N.LAYER, N.MARGIN_LOSS)}
+    for id, entry, expression in (
+        ("squash-jacobian", tensor("dv_ds", a, j, l, l_), derive_squash_jacobian()),
+        ("frozen-jacobian", tensor("dv_dW", a, j_, l_, i, j, l, p), derive_frozen_jacobian()),
+    ):
+        texts[id] = generate_function(id, {entry: expression}).source
+    return texts
+
+
+def test_the_source_imports_numpy_alone_and_has_no_loop(sources):
     loops = ast.For | ast.While | ast.comprehension | ast.Lambda
-    assert [ast.unparse(x) for x in ast.walk(tree) if isinstance(x, loops)] == []
-    imports = [x for x in ast.walk(tree) if isinstance(x, ast.Import | ast.ImportFrom)]
-    assert [ast.unparse(x) for x in imports] == ["import numpy as np"]
+    for name, source in sources.items():
+        tree = ast.parse(source)
+        assert [ast.unparse(x) for x in ast.walk(tree) if isinstance(x, loops)] == [], name
+        imports = [x for x in ast.walk(tree) if isinstance(x, ast.Import | ast.ImportFrom)]
+        assert [ast.unparse(x) for x in imports] == ["import numpy as np"], name
 
 
-def test_the_source_stands_by_itself():
-    script = SOURCES["unrolled_2"] + (
+def test_the_source_stands_by_itself(sources):
+    script = sources["unrolled_2"] + (
         "\nv, dW, du = layer_gradient([[[[1]], [[2]]], [[[1]], [[0]]]], [[1], [1]], [[1], [0]])"
         "\nprint(np.round(dW.ravel(), 4))"
     )
@@ -312,36 +316,36 @@ def test_the_source_stands_by_itself():
     assert process.stdout == "[ 0.3063 -0.1175  0.4287 -0.1175]\n", process.stderr
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_each_equation_carries_its_id(name):
-    lines = re.sub(r"\(\n\s+(.*)\n\s+\)", r"\1", SOURCES[name]).split("\n")
+def test_each_equation_carries_its_id(sources):
     about_axes = re.compile(r"\.reshape\(|np\.asarray\(|= (max\(1, )?\w+\.shape\[")
-    statements = [x for x in lines if re.match(r"    \w+ = ", x) and not about_axes.search(x)]
-    assert statements
-    for line in statements:
-        ids = line.partition("  # ")[2].partition(":")[0]  # "agreement-vjp + coupling-vjp"
-        assert IDS.issuperset(ids.split(" + ")), line
+    for name, source in sources.items():
+        lines = re.sub(r"\(\n\s+(.*)\n\s+\)", r"\1", source).split("\n")
+        statements = [x for x in lines if re.match(r"    \w+ = ", x) and not about_axes.search(x)]
+        assert statements, name
+        for line in statements:
+            ids = line.partition("  # ")[2].partition(":")[0]
+            assert ids in IDS, f"{name}: {line}"
 
 
-def test_each_line_is_one_equation_and_later_terms_are_added_to_it():
-    assert "    db_2 = db_3  # agreement-vjp\n" in SOURCES["unrolled_3"]
-    assert "    db_2 = db_2 + c_2 * dc_2 - " in SOURCES["unrolled_3"]
+def test_each_line_is_one_equation_and_later_terms_are_added_to_it(sources):
+    assert "    db_2 = db_3  # agreement-vjp\n" in sources["unrolled_3"]
+    assert "    db_2 = db_2 + c_2 * dc_2 - " in sources["unrolled_3"]
     identity = generated(3, nodes=(Node("squash", v[a, j, l], s[a, j, l]),))
     assert "    ds_2 = dv_2  # squash-vjp\n" in identity.source
     both = generated(3, nodes=(Node("coupling", c[a, i, j], b[a, i, j]),))
     assert "    db_2 = db_2 + dc_2  # coupling-vjp\n" in both.source
 
 
-def test_only_what_is_needed_is_written():
-    for name, source in SOURCES.items():
+def test_only_what_is_needed_is_written(sources):
+    for name, source in sources.items():
         names = re.findall(r"^    (\w+) = ", source, re.MULTILINE)
         assert all(len(re.findall(rf"\b{x}\b", source)) > 1 for x in names), name
-    assert "db_" not in SOURCES["frozen_3"]
-    assert "dc_" not in SOURCES["frozen_3"]
-    assert "b_4" not in SOURCES["unrolled_3"]
+    assert "db_" not in sources["frozen_3"]
+    assert "dc_" not in sources["frozen_3"]
+    assert "b_4" not in sources["unrolled_3"]
 
 
-def test_the_text_is_the_same_in_every_run():
+def test_the_text_is_the_same_in_every_run(sources):
     script = (
         "from capsedu.derivation import generate_layer; print(generate_layer(2).source, end='')"
     )
@@ -352,13 +356,13 @@ def test_the_text_is_the_same_in_every_run():
             text=True,
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
         )
-        assert process.stdout == SOURCES["unrolled_2"], process.stderr
+        assert process.stdout == sources["unrolled_2"], process.stderr
 
 
 @pytest.mark.style
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
-def test_the_source_is_in_style(tmp_path, command):
-    for name, source in SOURCES.items():
+def test_the_source_is_in_style(sources, tmp_path, command):
+    for name, source in sources.items():
         (tmp_path / f"{name.replace('-', '_')}.py").write_text(source)
     ruff = [sys.executable, "-m", "ruff", *command, "--no-cache"]
     ruff += ["--config", str(ROOT / "pyproject.toml"), str(tmp_path)]

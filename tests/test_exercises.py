@@ -880,6 +880,7 @@ def test_an_error_that_nobody_knows_is_blamed_on_nothing(task, function):
         assert "gradient check: FAILED" in report.summary()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", [*range(5), 2**128])
 @pytest.mark.parametrize(
     ("task", "function"),

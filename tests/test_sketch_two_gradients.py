@@ -166,6 +166,7 @@ def planes(svg, both):
     return found
 
 
+@pytest.mark.explorer
 @pytest.mark.parametrize("capsules", [2, 3, 5])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("r", [1, 10, 1000])

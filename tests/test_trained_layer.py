@@ -31,6 +31,7 @@ def test_its_shapes_are_those_of_the_docstring():
     assert basis.encode(np.zeros((28, 28))).shape == (64, 8)
 
 
+@pytest.mark.sweep
 def test_it_can_be_made_again(tmp_path, monkeypatch):
     path, asked = tmp_path / "layer.npz", {}
 

@@ -252,6 +252,7 @@ def digits():
     return (basis.encode(x_train), y_train), (basis.encode(x_test), y_test)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("rule", "iterations"), [("frozen", 3), ("unrolled", 3), ("frozen", 1)])
 def test_nine_digits_of_ten_are_recognised(digits, rule, iterations):
     train, test = digits

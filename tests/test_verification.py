@@ -277,6 +277,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("name", "wrong", "rows"),
     MISTAKES,
