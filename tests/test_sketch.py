@@ -338,7 +338,8 @@ def assert_shows_routing(svg, z, iterations, k):
     rings = read.circles(svg)
     assert len(rings) == J
     for j, ring in enumerate(rings):
-        farthest = max(1, SHOWN * np.linalg.norm(z, axis=-1).max())
+        rows = -(-J // 5)
+        farthest = max(1, SHOWN / rows * np.linalg.norm(z, axis=-1).max())
         cut = s[j] * min(1, farthest / np.linalg.norm(s[j]))
         for quantity, name, vector in (("s", "total input s", cut), ("v", "output v", v[j])):
             drawn = read.arrows(svg, f"{name} of output {j + 1},")

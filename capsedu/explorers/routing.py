@@ -43,9 +43,7 @@ def routing_explorer(z: np.ndarray | None = None, iterations: int = 10) -> Explo
         If z has another shape or is not finite, or `iterations` is less than 1.
     """
     iterations = as_count("iterations", iterations)
-    slider = widgets.SelectionSlider(
-        options=range(1, iterations + 1), description="iteration", readout=False
-    )
+    slider = widgets.SelectionSlider(options=range(1, iterations + 1), description="iteration")
     if z is not None:
         check_one_example(z)
         routing = route(z, iterations)

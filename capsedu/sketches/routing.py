@@ -17,7 +17,7 @@ PLANES = 570  # pixels for the planes; the couplings and their entropy stand to 
 NAME = 24  # pixels above a plane for its name
 COLUMNS = 5  # planes in a row
 ARROWS = 16  # the most that are drawn in a plane: beyond, they hide one another
-SHOWN = 3  # s is shown up to so many times the longest prediction, or beyond it hides them
+SHOWN = 3  # times the longest prediction s is shown, in several rows less: beyond it hides them
 NUMBERS = 24  # the most couplings that are told one by one
 DESCRIPTION = (
     "For each output capsule, prediction vectors as arrows in a plane, the stronger coupled the "
@@ -58,7 +58,8 @@ def sketch_routing(
     """Iteration k of one example: z_ij weighted by c_ij, s_j and v_j; c_ij; their mean entropy.
 
     Of more than 16 inputs, each plane shows the 16 with the largest c_ij ‖z_ij‖ at the end; an s of
-    more than three times the longest prediction, and of more than 1, is cut off there and dashed.
+    more than three times the longest prediction (1.5 times where the planes stand in two rows, and
+    so on), and of more than 1, is cut off there and dashed.
 
     Parameters
     ----------
@@ -97,7 +98,6 @@ def sketch_routing(
         sketch.image(image, (684, NAME), (60, 60), "the image")
     _draw_couplings(matrix, routing.steps[k - 1].c)
     _draw_entropy(sketch, routing, k)
-    sketch.words((8, HEIGHT - 12), f"iteration {k}", anchor="start", size=14)
     return sketch
 
 
@@ -139,10 +139,11 @@ def _draw_planes(sketch: Sketch, routing: Routing, k: int, outputs: Sequence[str
     s, v = (np.einsum("jm,jmx->jx", x, P) for x in (step.s, step.v))
     # The same window in every plane and at every iteration, so that what moves is what changed.
     every_s = np.einsum("kjm,jmx->kjx", [each.s for each in routing.steps], P)
-    far = max(1, SHOWN * np.linalg.norm(z, axis=-1).max())
-    points = np.concatenate([z.reshape(-1, 2), _cut(every_s, far).reshape(-1, 2)])
     columns = min(J, COLUMNS)
-    width, height = PLANES / columns, HEIGHT / math.ceil(J / columns)
+    rows = math.ceil(J / columns)
+    far = max(1, SHOWN / rows * np.linalg.norm(z, axis=-1).max())
+    points = np.concatenate([z.reshape(-1, 2), _cut(every_s, far).reshape(-1, 2)])
+    width, height = PLANES / columns, HEIGHT / rows
     weight = routing.c * np.linalg.norm(z, axis=-1)
     length = np.linalg.norm(s, axis=-1)
     for j in range(J):
