@@ -68,7 +68,10 @@ def complex_step(
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         y = np.asarray(function(x + 1j * step * direction))
     if not np.iscomplexobj(y):
-        raise TypeError("it drops the imaginary part, which holds the derivative")
+        raise TypeError(
+            "the function drops the imaginary part, which holds the derivative: want no .real, no "
+            "abs, and a norm as np.sqrt((s * s).sum()), not np.linalg.norm"
+        )
     return y.imag / step
 
 

@@ -512,7 +512,7 @@ def test_where_the_function_is_not_analytic_central_differences_judge(function, 
 @pytest.mark.parametrize(
     "function, words",
     [
-        (lambda s: squash(s.real), "it drops the imaginary part"),
+        (lambda s: squash(s.real), "the function drops the imaginary part"),
         (lambda s: squash(s.astype(float)), "ComplexWarning"),
         (lambda s: squash([[float(x) for x in row] for row in s]), "no complex numbers ("),
     ],

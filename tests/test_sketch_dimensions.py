@@ -167,7 +167,9 @@ def test_the_digits_are_what_they_are_called_and_read_as():
     [
         ({"image": np.zeros((2, 9, 11))}, ["image", "(2, 9, 11)", "(height, width)"]),
         ({"image": np.zeros((9, 15))}, ["images", "(9, 15)", "primary capsules"]),
-        ({"image": np.full((9, 11), np.nan)}, ["image", "NaN", "finite"]),
+        ({"image": np.full((9, 11), np.nan)}, ["image", "nan", "0 to 1"]),
+        ({"image": np.full((9, 11), 200, dtype=np.uint8)}, ["image", "200", "0 to 1"]),
+        ({"image": np.full((9, 11), -0.1)}, ["image", "-0.1", "0 to 1"]),
         ({"image": [["a"]]}, ["image"]),
         ({"dimension": 0}, ["dimension", "0", "1 to 5"]),
         ({"dimension": 6}, ["dimension", "6", "1 to 5"]),
@@ -183,9 +185,9 @@ def test_what_cannot_be_moved_is_refused_in_words(network, images, change, words
 def test_there_is_no_amount_between_and_no_explorer_without_images(network, images):
     with pytest.raises(ValueError, match=r"amount: got 0\.07, want one of -0\.25, "):
         sketch_dimension(move_dimension(network, images[0], 1), 0.07)
-    with pytest.raises(ValueError, match="images: got none"):
+    with pytest.raises(ValueError, match=r"images: got shape \(0, .*want \(N, height, width\)"):
         dimensions_explorer(network, images[:0])
     images = images.copy()
     images[2, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="image: holds NaN"):
+    with pytest.raises(ValueError, match="image: got values from nan"):
         dimensions_explorer(network, images)

@@ -298,7 +298,8 @@ def changed(layer, **other):
         ({"W": np.full((4, 3, 2, 3), 1j)}, ["W: holds", "complex"]),
         ({"dv": np.zeros((3, 2))}, ["the gradient is zero"]),
         ({"u": np.zeros((4, 3))}, ["the gradient is zero"]),
-        ({"dv": None}, ["dv: got dtype object"]),
+        ({"dv": None}, ["dv: missing, want W, u and dv"]),
+        ({"u": None, "dv": None}, ["u, dv: missing"]),
         ({"W": None}, ["W: missing"]),
     ],
 )

@@ -5,6 +5,7 @@ import functools
 import ipywidgets as widgets
 import numpy as np
 
+from capsedu.arguments import as_numbers, check_shape
 from capsedu.capsule_network import CapsuleNetwork
 from capsedu.data import load_digits_sample
 from capsedu.explorers.shell import Explorer
@@ -43,16 +44,16 @@ def dimensions_explorer(
     Raises
     ------
     ValueError
-        If there is no image, or one does not fit the network or is not finite.
+        If there is no image, or one does not fit the network or has other values.
     """
     network = load_trained_network() if network is None else network
     if images is None:
         x_test = load_digits_sample()[2]
         shown = {name: x_test[index] for name, index in DIGITS.items()}
     else:
-        shown = {f"image {k}": image for k, image in enumerate(np.asarray(images), start=1)}
-    if not shown:
-        raise ValueError("images: got none, want at least one")
+        images = as_numbers("images", images)
+        check_shape("images", images, batch=(), N=None, height=None, width=None)
+        shown = {f"image {k}": image for k, image in enumerate(images, start=1)}
 
     @functools.cache
     def moves(example: str, dimension: int) -> Moves:

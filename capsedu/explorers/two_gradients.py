@@ -44,10 +44,12 @@ def gradients_explorer(
     Raises
     ------
     ValueError
-        If a shape does not fit, something is not finite, the gradient is zero, or W is missing.
+        If a shape does not fit, something is not finite, the gradient is zero, or some of the three
+        are missing.
     """
-    if W is None and not (u is None and dv is None):
-        raise ValueError("W: missing, want W, u and dv, or none of them")
+    missing = [name for name, x in (("W", W), ("u", u), ("dv", dv)) if x is None]
+    if 0 < len(missing) < 3:
+        raise ValueError(f"{', '.join(missing)}: missing, want W, u and dv, or none of them")
 
     @functools.cache
     def compared(capsules: int | None) -> dict[float, TwoGradients]:

@@ -65,12 +65,13 @@ def move_dimension(network: CapsuleNetwork, image: np.ndarray, dimension: int) -
     Raises
     ------
     ValueError
-        If the image does not fit the network or is not finite, or there is no such dimension.
+        If the image does not fit the network or has other values, or there is no such dimension.
     """
     image = as_numbers("image", image)
     check_shape("image", image, batch=(), height=None, width=None)
-    if not np.isfinite(image).all():
-        raise ValueError("image: holds NaN or infinity, want finite numbers")
+    if not ((image >= 0) & (image <= 1)).all():  # nor is NaN between them
+        got = f"{image.min()} to {image.max()}"
+        raise ValueError(f"image: got values from {got}, want grey values from 0 to 1")
     v = network.forward(image).routing.v
     j = int(np.linalg.norm(v, axis=-1).argmax())
     if not 1 <= dimension <= v.shape[-1]:
