@@ -90,7 +90,7 @@ def entropy(c: np.ndarray) -> np.ndarray:
     c = as_numbers("c", c)
     check_shape("c", c, J=None)
     log_c = np.log(np.where(c > 0, c, 1))  # c log c → 0 as c → 0
-    return -(c * log_c).sum(axis=-1) / math.log(max(2, c.shape[-1]))
+    return 0.0 - (c * log_c).sum(axis=-1) / math.log(max(2, c.shape[-1]))  # and not −0
 
 
 class Iteration(NamedTuple):

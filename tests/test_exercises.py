@@ -70,7 +70,7 @@ def quotient_squash_vjp(s, dv):
     return n / (1 + n**2) * dv + dn * (1 - n**2) / (1 + n**2) ** 2 * s
 
 
-def central_squash_vjp(s, dv, h=1e-5):
+def central_squash_vjp(s, dv, h=1e-6):
     """At 0 it is off by h dv."""
     ds = np.zeros_like(s)
     for a, step in enumerate(h * np.eye(s.shape[-1])):
@@ -213,6 +213,26 @@ def reusing_squash(s):
     return v
 
 
+def freezing_squash(s):
+    """To make what was given read-only is not to write to it."""
+    s.flags.writeable = False
+    return capsedu.squash(s)
+
+
+def positional_only_route(z, epsilon=1e-7, rounds=3, /):
+    return capsedu.route(z, rounds).v
+
+
+def along_an_axis(default):
+    """A whole number that is an axis, and no number of iterations."""
+
+    def route(z, axis=default):
+        assert axis < z.ndim
+        return capsedu.route(z).v
+
+    return route
+
+
 RIGHT = [
     ("route_vjp_unrolled", walk_back()),
     ("squash", loop_squash),
@@ -220,6 +240,7 @@ RIGHT = [
     ("squash", lambda s: Tensor(capsedu.squash(s))),
     ("squash", lambda s: capsedu.squash(s).tolist()),
     ("squash", reusing_squash),
+    ("squash", freezing_squash),
     ("squash_jacobian", columns_squash_jacobian),
     ("squash_vjp", quotient_squash_vjp),
     ("squash_vjp", in_float32(quotient_squash_vjp)),
@@ -233,6 +254,13 @@ RIGHT = [
     ("softmax_vjp", in_float32(matrix_softmax_vjp)),
     ("route", loop_route),
     ("route", in_float32(capsedu.route)),
+    ("route", positional_only_route),
+    ("route", along_an_axis(1)),
+    ("route", along_an_axis(-1)),
+    ("route", lambda z, first=1, n=3: capsedu.route(z, n).v),
+    ("route", lambda z, axis=2, r=3: capsedu.route(z + 0 * z.sum(axis, keepdims=True), r).v),
+    ("route", lambda z, rounds=5: capsedu.route(z, rounds).v),
+    ("route", lambda z, batch_size=32: capsedu.route(z).v),
     ("route_vjp_frozen", lambda routing, dv: capsedu.route_vjp(routing, dv, "frozen")),
     ("route_vjp_unrolled", capsedu.route_vjp),
     ("dv_dW", looped_dv_dW),
@@ -769,6 +797,14 @@ def test_a_mistake_made_from_scratch_is_named(task, function, mistakes):
 def test_an_epsilon_is_named_whatever_its_size(squash, epsilon):
     for seed in range(10):
         assert check("squash", squash(epsilon), seed=seed).mistakes == ("epsilon-bias",)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_pair_of_mistakes_is_right(task):
+    """Two that undo each other would be blamed for whatever is wrong at a special probe alone."""
+    ready = bench(TASKS[task], 0)
+    for pair in ready.pairs:
+        assert any(ready.differ(k, pair) for k in ready.ordinary), pair
 
 
 def test_what_is_wrong_at_zero_alone_is_neither_passed_nor_blamed_on_an_epsilon():

@@ -155,6 +155,13 @@ def test_a_wrong_derived_expression_is_seen(id):
 
 # Jacobians
 
+
+def test_scalar_symbols_are_arguments_too():
+    k_0 = sp.Symbol("k0", real=True)
+    scaled = generate_function("scaled", {y[a, j]: k_0 * x[a, j]})
+    np.testing.assert_array_equal(scaled(x=np.array([[1.0, 2.0]]), k0=3.0), [[3.0, 6.0]])
+
+
 squash_jacobian = generate_function(
     "squash-jacobian", {tensor("dv_ds", a, j, l, l_): derive_squash_jacobian()}
 )

@@ -75,6 +75,7 @@ def test_entropy_is_a_share_of_the_largest():
     c = [[0.25, 0.25, 0.25, 0.25], [0, 1, 0, 0], [0.5, 0.5, 0, 0]]
     np.testing.assert_allclose(entropy(c), [1, 0, 0.5], atol=1e-15)
     assert entropy(np.ones((3, 1))).tolist() == [0, 0, 0]
+    assert not np.signbit(entropy(np.eye(3))).any()  # as it would be printed
     c = np.random.default_rng(0).dirichlet(np.ones(3), size=(2, 5))
     H = entropy(c)
     assert H.shape == (2, 5) and (H < 1).all()

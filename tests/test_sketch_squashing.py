@@ -13,6 +13,7 @@ from shapes import seeded
 
 from capsedu.explorers import squash_explorer
 from capsedu.figures.palette import COLOURS
+from capsedu.sketches.plane import ticks
 from capsedu.sketches.squashing import (
     epsilon_gains,
     sketch_circle,
@@ -313,6 +314,14 @@ def test_many_vectors_and_their_lengths():
     assert f"The lengths: {told}." in sketch.picture().alt
     with pytest.raises(ValueError, match=r"^s: got shape"):
         sketch_vectors(np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("long", [0.01, 1, 60, 1e6])
+def test_a_few_round_numbers_stand_at_an_axis_however_long(long):
+    found = ticks(1.1 * long)
+    assert 3 <= len(found) <= 8
+    assert found[0] == "0" and all(float(text) == x for x, text in found.items())
+    assert len(sketch_vectors(np.array([[long, 0.0]])).shapes) < 40
 
 
 def test_a_circle_becomes_a_needle():

@@ -91,8 +91,9 @@ def shifted(images: np.ndarray, generator: np.random.Generator, most: int = 2) -
     return windows[np.arange(N), down, across]
 
 
-def _as_numbers(*digits: np.ndarray) -> Digits:
+def _as_numbers(
+    x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
+) -> Digits:
     """x / 255 in float32, y in int64."""
-    x_train, y_train, x_test, y_test = digits
     x_train, x_test = (np.divide(x, 255, dtype=np.float32) for x in (x_train, x_test))
     return x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64)

@@ -98,15 +98,20 @@ class Node:
     @property
     def parameters(self) -> list[sp.Symbol]:
         """The scalar symbols of the formula, by name."""
-        entries = self.formula.atoms(Indexed)
-        others = entries | {x.base.label for x in entries} | set(SIZES.values())
-        return sorted((x for x in self.formula.free_symbols - others if not _is_index(x)), key=str)
+        return parameters_of(self.formula)
 
 
 def inputs_of(expression: sp.Expr) -> list[Indexed]:
     """Return the tensors in an expression, by name, at indices without primes."""
     found = {x.base[tuple(index(i.name[0]) for i in x.indices)] for x in expression.atoms(Indexed)}
     return sorted(found, key=name_of)
+
+
+def parameters_of(expression: sp.Expr) -> list[sp.Symbol]:
+    """Return the scalar symbols in an expression, by name; sizes are none."""
+    entries = expression.atoms(Indexed)
+    others = entries | {x.base.label for x in entries} | set(SIZES.values())
+    return sorted((x for x in expression.free_symbols - others if not _is_index(x)), key=str)
 
 
 def gradient_of(entry: sp.Expr) -> sp.Expr:

@@ -17,6 +17,7 @@ from capsedu.derivation.index_notation import (
     ignored_shift,
     inputs_of,
     name_of,
+    parameters_of,
     vjp,
 )
 from capsedu.derivation.numpy_source import Source
@@ -136,7 +137,9 @@ def generate_function(equation: str, outputs: Mapping[sp.Expr, sp.Expr]) -> Nump
     NumpyFunction
         Of the tensors and scalar symbols of the expressions, by name.
     """
-    return _function(equation, inputs_of(sp.Tuple(*outputs.values())), Source(), outputs)
+    expressions = sp.Tuple(*outputs.values())
+    arguments = [*inputs_of(expressions), *parameters_of(expressions)]
+    return _function(equation, arguments, Source(), outputs)
 
 
 def generate_forward(node: Node) -> NumpyFunction:

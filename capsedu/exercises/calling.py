@@ -50,13 +50,15 @@ def given(task: Task, function: Callable, probe: Probe) -> tuple[list, dict] | N
             call = signature.bind_partial(*required.values())
     except (TypeError, ValueError):  # its parameters are not known, or too few
         return [*required.values()], optional
-    for p in own.values():
-        if p.name in call.arguments or p.kind in MANY:
-            continue
-        others = (x for x in optional if x not in own and may_be(p, task.parameters[x]))
-        name = p.name if p.name in optional else next(others, None)
-        if name:
-            call.arguments[p.name] = optional.pop(name)
+    left = [p for p in own.values() if p.name not in call.arguments and p.kind not in MANY]
+    for fits in (same_name, same_default, other_iterations):
+        for p in list(left):
+            name = next((x for x in optional if fits(p, x, task.parameters[x], left)), None)
+            if name:
+                call.arguments[p.name] = optional.pop(name)
+                left.remove(p)
+    before = (p for p in left if p.kind is Parameter.POSITIONAL_ONLY)  # those that are taken
+    call.arguments.update({p.name: p.default for p in before})
     if any(p.kind is Parameter.VAR_KEYWORD for p in own.values()):
         return [*call.args], call.kwargs | optional
     usual = task.parameters | {"rule": task.rules[0]}
@@ -64,15 +66,22 @@ def given(task: Task, function: Callable, probe: Probe) -> tuple[list, dict] | N
     return None if unasked else ([*call.args], call.kwargs)
 
 
-def may_be(parameter: Parameter, default: object) -> bool:
-    """Whether a parameter of the student's own may be one of the library's, by their defaults.
+def same_name(own: Parameter, name: str, default: object, left: list) -> bool:
+    """Whether a parameter of the student's own is called as the library's."""
+    return own.name == name
 
-    It has none, or the same; or it is another number of iterations.
-    """
-    own = parameter.default
-    if type(own) is not type(default):  # of any kind, so that it is not compared with another one's
-        return own is Parameter.empty
-    return own == default or (type(own) is int and own > 0)
+
+def same_default(own: Parameter, name: str, default: object, left: list) -> bool:
+    """Whether it has the same default, or none."""
+    return own.default is Parameter.empty or (
+        type(own.default) is type(default) and own.default == default
+    )
+
+
+def other_iterations(own: Parameter, name: str, default: object, left: list) -> bool:
+    """Whether it alone of all that are left has a default that may be a number of iterations."""
+    counts = [p for p in left if type(p.default) is int and 1 <= p.default <= 10]
+    return name == "iterations" and counts == [own] and own.name not in ("axis", "dim")
 
 
 def outcome(
@@ -86,12 +95,12 @@ def outcome(
     if call is None:
         return None
     positional, named = copy.deepcopy(call)
-    before = pickle.dumps((positional, named))
+    before = pickle.dumps((positional, named), protocol=4)  # 5 tells what is read-only too
     finished = guarded(lambda: function(*positional, **named), seconds)
     if finished is None:
         return Failure("never-returns", f"stopped after {seconds:g} s"), False
     result, error = finished
-    written = pickle.dumps((positional, named)) != before
+    written = pickle.dumps((positional, named), protocol=4) != before
     if error is not None:
         id = "not-written" if isinstance(error, NotImplementedError) else "raises"
         return Failure(id, described(function, error)), written

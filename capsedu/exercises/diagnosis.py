@@ -69,13 +69,16 @@ class Bench:
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """Pairs of them of which neither hides the other."""
+        """Pairs of them of which neither hides the other, and that do not undo each other."""
         # What has a probe of its own is told there, beside any other mistake.
         ways = [way for way in self.ways if self.telling(way) == self.ordinary]
         return [
             pair
             for pair in combinations(ways, 2)
-            if all(any(self.differ(k, pair, (way,)) for k in self.ordinary) for way in pair)
+            if all(
+                any(self.differ(k, pair, fewer) for k in self.ordinary)
+                for fewer in ((), pair[:1], pair[1:])
+            )
         ]
 
 
@@ -157,8 +160,7 @@ class Diagnosis:
         """Right, but where a special probe shows a mistake."""
         if self.fits():
             ids, note = self.symptoms()
-            room = CLEARLY * self.room  # at 0 a finite difference is off by its step
-            if ids or all(alike(x, self.bench.right[k], room) for k, x in self.got.items()):
+            if ids or all(self.alike(x, self.bench.right[k]) for k, x in self.got.items()):
                 yield Explanation(ids, note)
 
     def single(self) -> Iterator[Explanation]:
@@ -233,7 +235,7 @@ class Diagnosis:
         return None
 
     def fits(self, *ways: str) -> bool:
-        """Whether these mistakes explain every ordinary probe that gave numbers, one at least.
+        """Whether these mistakes explain every probe for them that gave numbers, one at least.
 
         Where the student's function fails, or returns another shape, the mistake must break it too,
         or the failure is a symptom that is named beside it.

@@ -107,7 +107,7 @@ class Probe:
     arguments : dict
         By the names of the library's parameters; those without a default come first.
     reveals : str
-        Id of the mistake that shows here and nowhere else; "" for an ordinary probe.
+        Id of the mistake that this probe is for; "" for an ordinary one.
     """
 
     name: str

@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 760, 304  # pixels of the sketch
 SIDE = 150  # pixels of a large image
 STRIP = 708  # pixels for the images of all amounts
 COLUMN, ROW = 340, 32  # pixels of a row of the table, without and with what is between
+ROUNDING = 1e-6  # of grey values, in single precision
 DESCRIPTION = (
     "Three images: the one that was shown, the one decoded from the digit's capsule v, and the one "
     "decoded with one entry of v moved. To the right the entries of v as bars, the moved one dark, "
@@ -69,7 +70,7 @@ def move_dimension(network: CapsuleNetwork, image: np.ndarray, dimension: int) -
     """
     image = as_numbers("image", image)
     check_shape("image", image, batch=(), height=None, width=None)
-    if not ((image >= 0) & (image <= 1)).all():  # nor is NaN between them
+    if not ((image >= -ROUNDING) & (image <= 1 + ROUNDING)).all():  # nor is NaN between them
         got = f"{image.min()} to {image.max()}"
         raise ValueError(f"image: got values from {got}, want grey values from 0 to 1")
     v = network.forward(image).routing.v

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from capsedu.figures.palette import COLOURS
 from capsedu.sketches.sketch import Sketch
@@ -16,6 +17,12 @@ CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)
 def along(ends: np.ndarray, starts: np.ndarray | float = 0) -> np.ndarray:
     """Return points along the lines from the `starts`, or the origin, to the `ends`."""
     return np.linspace(starts, ends, 20).reshape(-1, 2)
+
+
+def ticks(reach: float) -> dict[float, str]:
+    """Return a few round numbers from 0 to `reach`, as they are written."""
+    every = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, reach)
+    return {float(text): text for text in (f"{x:g}" for x in every if 0 <= x <= reach)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,5 +155,9 @@ class Plane:
             self.sketch.path([at, np.subtract(at, (4, 0))], COLOURS["muted"], width=1)
             self.sketch.words(np.subtract(at, (7, 0)), text, anchor="end", size=11)
         below, above = self.pixels([((left + right) / 2, low), (left, high)])
-        self.sketch.words(np.add(below, (0, 30)), x_name, size=12)
-        self.sketch.words(np.subtract(above, (0, 14)), y_name, anchor="start", size=12)
+        for at, text, anchor in (
+            (np.add(below, (0, 30)), x_name, "middle"),
+            (np.subtract(above, (0, 14)), y_name, "start"),
+        ):
+            if text:
+                self.sketch.words(at, text, anchor=anchor, size=12)

@@ -6,7 +6,7 @@ import numpy as np
 
 from capsedu.arguments import check_shape
 from capsedu.figures.palette import COLOURS
-from capsedu.sketches.plane import CIRCLE, Plane
+from capsedu.sketches.plane import CIRCLE, Plane, ticks
 from capsedu.sketches.sketch import Sketch
 from capsedu.squashing import gains, length_and_direction, squash
 
@@ -55,8 +55,7 @@ def sketch_vectors(s: np.ndarray) -> Sketch:
             plane.arrow(tip, COLOURS[quantity], width, quantity)
     reach = max(1, t.max()) + 0.1
     plot = Plane(sketch, 420, 34, 320, 230, (0, reach), (0, 1.05))
-    ticks = {x: str(x) for x in range(int(reach) + 1)}
-    plot.axes("length of s", "length of v", ticks, {0: "0", 0.5: "½", 1: "1"})
+    plot.axes("length of s", "length of v", ticks(reach), {0: "0", 0.5: "½", 1: "1"})
     plot.path([(0, 1), (reach, 1)], COLOURS["muted"], width=1, dash=(1, 3))
     grid = np.linspace(0, reach, 200)
     plot.path(np.stack([grid, grid**2 / (1 + grid**2)], axis=-1), COLOURS["v"], width=3)
@@ -100,9 +99,8 @@ def sketch_circle(s: np.ndarray, radius: float) -> Sketch:
     left.title("s: a circle")
     right.title("v = squash(s): a needle")
     right.path(CIRCLE[:26], COLOURS["muted"], width=1, dash=(1, 3))
-    for plane, map_, quantity, unit in ((left, np.array, "s", 1), (right, squash, "v", 0.2)):
-        ticks = {x: f"{x:g}" for x in unit * np.arange(6) if x < plane.x[1]}
-        plane.axes("", "", ticks, ticks)
+    for plane, map_, quantity in ((left, np.array, "s"), (right, squash, "v")):
+        plane.axes("", "", ticks(plane.x[1]), ticks(plane.x[1]))
         plane.path(map_(circle), COLOURS[quantity], width=0, opacity=0.3)
         plane.path(map_(across), COLOURS[quantity], width=3, dash=ACROSS)
         plane.arrow(map_(s), COLOURS[quantity], 2, quantity)
