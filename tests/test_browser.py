@@ -176,21 +176,26 @@ class Hand:
         """What a reader sees: the SVG and the readout."""
         return self.cell.evaluate(SEEN)
 
+    def until(self, look):
+        """Look again until it is true, as a page may move while it is looked at; or give up."""
+        end = time.monotonic() + lab.SECONDS
+        while not (found := look()) and time.monotonic() < end:
+            self.page.wait_for_timeout(LOOK)
+        return found
+
     def wait(self):
         """Wait until what is seen is what the shadow draws, and return its readout.
 
         Readout and picture both: two pictures that differ may have the same numbers to read out.
         """
         svg, told = taken_apart(drawn(self.shadow))
-        end = time.monotonic() + lab.SECONDS
-        while True:
-            seen = self.seen() or {"svg": None, "told": None}
-            if seen["told"] == told and same_shapes(seen["svg"], svg):
-                return told
-            if time.monotonic() > end:
-                assert seen["told"] == told, values_of(self.shadow)
-                raise AssertionError(f"not the picture of {values_of(self.shadow)}")
-            self.page.wait_for_timeout(LOOK)
+
+        def shown():
+            seen = self.seen()
+            return seen and seen["told"] == told and same_shapes(seen["svg"], svg)
+
+        assert self.until(shown), f"not the picture of {values_of(self.shadow)}: {self.seen()}"
+        return told
 
     def disabled(self):
         """The names of the controls that the browser does not let move."""
@@ -254,11 +259,11 @@ def test_each_control_moves_picture_and_readout_as_it_should(book, hands, name, 
             hand.press(moved, key)
             told.add(hand.wait())
             now_disabled = {n for n, c in hand.shadow.controls.items() if c.disabled}
-            assert hand.disabled() == now_disabled
+            assert hand.until(lambda now=now_disabled: hand.disabled() == now)
             if now_disabled or key in ("End", "Space"):
                 hand.keep(moved)
             for blocked in now_disabled:  # its keys do nothing
-                hand.element(blocked).press("End", timeout=500)
+                hand.element(blocked).press("End", timeout=5_000)
                 hand.wait()
         assert len(told) > 1, f"{moved} changes nothing"
     other.wait()
@@ -274,12 +279,16 @@ def test_words_are_readable_and_pictures_white_in_both_themes(book, hands, name,
     words = hand.cell.locator("p, label").locator("visible=true")
     assert words.count() > len(hand.shadow.controls)
     for word in words.all():
-        assert word.evaluate(CONTRAST) >= 4.5, word.text_content()
+        assert hand.until(lambda w=word: w.evaluate(CONTRAST) >= 4.5), word.text_content()
     picture = hand.cell.locator("svg[role=img] >> visible=true")
-    pixels = matplotlib.image.imread(io.BytesIO(picture.screenshot()))[..., :3]
-    assert (pixels > 0.99).all(axis=-1).mean() > 0.5
+
+    def is_white():  # unless the page moved between where the picture is and the photograph
+        pixels = matplotlib.image.imread(io.BytesIO(picture.screenshot()))[..., :3]
+        return (pixels > 0.99).all(axis=-1).mean() > 0.5
+
+    assert hand.until(is_white)
     assert picture.locator("rect").evaluate("e => getComputedStyle(e).fill") == "rgb(255, 255, 255)"
-    assert hand.cell.evaluate(CUT) == []
+    assert hand.until(lambda: hand.cell.evaluate(CUT) == []), hand.cell.evaluate(CUT)
 
 
 def continuous(shadow):
@@ -348,9 +357,9 @@ def test_play_moves_on_by_itself_and_stops(hands):
     hand.wait()
     play, stop = (hand.cell.locator(".widget-play button").nth(k) for k in range(2))
     play.press("Space")
-    hand.follow("iteration", "ArrowRight")
-    told = hand.wait()
-    assert told.startswith("Iteration 2 of 10.")
+    assert hand.until(
+        lambda: re.match("Iteration [2-9] of 10", (hand.seen() or {}).get("told", ""))
+    )
     play.press("Space")
     held = hand.seen()["told"]
     hand.page.wait_for_timeout(1500)
